@@ -1,0 +1,26 @@
+"""What text a run reads and how it becomes batches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lmjax.config import free
+
+
+@dataclasses.dataclass
+class DataConfig:
+    source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, tfds:NAME, copy, ...
+    tokenizer: str = 'byte'  # a row of TOKENIZERS: byte, char, word, bpe
+    vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
+    seq_len: int = 256  # tokens in a window
+    layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)
+    order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)
+    valid_fraction: float = 0.1  # the last tenth in source order; for stdlib, every tenth file
+    normal_form: str = ''  # Unicode normal form: NFC, NFKC, NFD, NFKD, or none
+    strip_control: bool = False  # remove control characters other than tab, newline and carriage return
+    deduplicate: bool = False  # drop exact repeats of a document
+    lowercase: bool = False
+    min_chars: int = 0  # shorter documents are dropped
+    max_chars: int = 0  # longer documents are dropped; 0: no limit
+    max_documents: int = 0  # read only the first ones; 0: all
+    cache_dir: str = free('')  # where token stores live; empty: the user's cache folder

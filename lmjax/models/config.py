@@ -1,0 +1,70 @@
+"""The configs of the networks; `kind` is the row of MODELS that builds it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class TransformerConfig:
+    """A decoder; every choice is a row of a table named beside it."""
+
+    kind: str = 'transformer'
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    kv_heads: int = 0  # 0: as many as heads; 1: multi-query; between: grouped
+    head_width: int = 0  # 0: width / heads
+    ff_width: int = 0  # 0: 4 x width (gated forms: 8/3 x width, rounded up to a multiple of 8)
+    max_length: int = 0  # rows of a learned position table; 0: data.seq_len
+    position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, none
+    rotary_base: float = 10000.0
+    norm: str = 'rms'  # NORMS: layer, rms, none
+    norm_place: str = 'pre'  # pre, post, both (before and after each sublayer)
+    norm_eps: float = 1e-5
+    final_norm: bool = True
+    residual: str = 'add'  # RESIDUALS: add, none
+    feed_forward: str = 'gelu'  # FEED_FORWARDS: relu, gelu, gelu_tanh, silu, squared_relu, geglu, swiglu, reglu, two_relu
+    window: int = 0  # sliding attention window in tokens, itself counted; 0: all before
+    qk_norm: bool = False
+    logit_cap: float = 0.0  # soft cap of attention logits, cap * tanh(x / cap); 0: none
+    final_logit_cap: float = 0.0  # the same on the output logits
+    tied: bool = True  # the head is the embedding, transposed
+    embed_scale: bool = False  # embedding times sqrt(width)
+    bias: bool = False  # in attention, feed-forward and layer norms
+    head_bias: bool = False
+    dropout: float = 0.0  # embedding, attention weights and sublayer outputs
+    init: str = 'gpt2'  # INITS: gpt2, fan_in, xavier, uniform_0.1 (embedding and head; xavier inside)
+    init_scale: float = 1.0  # multiplies every initial weight matrix
+    dtype: str = 'float32'  # of the computation: float32, bfloat16
+    attention: str = 'auto'  # ATTENTIONS: auto, einsum, blocked, cudnn, ... (how, never what is computed)
+    scan_layers: bool = False
+    remat: str = 'none'  # REMATS: none, full, dots
+
+
+@dataclasses.dataclass
+class RecurrentConfig:
+    kind: str = 'recurrent'
+    cell: str = 'lstm'  # CELLS: rnn, lstm, gru
+    embedding: int = 256  # width of the embedding; 0: one-hot input
+    hidden: int = 512
+    depth: int = 2
+    dropout: float = 0.0  # after the embedding, between layers and before the head
+    initial_state: str = 'zero'  # zero, learned
+    tied: bool = False  # needs embedding = hidden
+    head_bias: bool = True
+    init: str = 'uniform'  # RECURRENT_INITS: uniform (PyTorch's 1/sqrt(hidden)), orthogonal
+    forget_bias: float = 0.0  # added to the initial forget gate's bias (lstm)
+    init_scale: float = 1.0
+    dtype: str = 'float32'
+    remat: str = 'none'
+
+
+@dataclasses.dataclass
+class NgramConfig:
+    kind: str = 'ngram'
+    order: int = 5
+    smoothing: str = 'kneser_ney'  # interpolated, one discount an order
+
+
+ModelConfig = TransformerConfig | RecurrentConfig | NgramConfig

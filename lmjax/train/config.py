@@ -1,0 +1,51 @@
+"""The whole config of a run: what `get_config()` in a config file returns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lmjax.config import free
+from lmjax.data.config import DataConfig
+from lmjax.generate.config import SamplingConfig
+from lmjax.models.config import ModelConfig, TransformerConfig
+from lmjax.objectives.likelihood import ObjectiveConfig
+from lmjax.optim.config import OptimConfig
+from lmjax.parallel.mesh import MeshConfig
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    steps: int = 1000
+    batch_size: int = 16  # rows of one optimizer step, over all devices and microbatches
+    accumulate: int = 1  # microbatches a step
+    carry: bool = False  # recurrent: start each window from the last one's state (data.order=contiguous)
+    eval_every: int = free(250)  # steps; 0: only at the end
+    eval_batches: int = free(0)  # 0: the whole validation split
+    eval_batch_size: int = free(0)  # 0: batch_size
+    log_every: int = free(10)
+    checkpoint_every: int = free(0)  # steps; 0: at each evaluation
+    keep_latest: int = free(2)
+    keep_best: int = free(1)  # by validation loss
+    patience: int = 0  # evaluations without a better loss before stopping early; 0: never
+
+
+@dataclasses.dataclass
+class LogConfig:
+    tensorboard: bool = True
+    report: bool = True
+    prompts: tuple[str, ...] = ('',)  # what the samples continue; empty: from nothing
+
+
+@dataclasses.dataclass
+class Config:
+    name: str = free('run')
+    next_step: str = free('')  # what to try next, printed at the end
+    seed: int = 0
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=TransformerConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    mesh: MeshConfig = free(default_factory=MeshConfig)
+    log: LogConfig = free(default_factory=LogConfig)
+    sample: SamplingConfig = free(default_factory=SamplingConfig)

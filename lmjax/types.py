@@ -1,0 +1,91 @@
+"""The shared vocabulary: what flows between data, networks, objectives and the loop.
+
+Shape letters, used as suffixes of names (`hidden_BxTxD`) everywhere:
+
+B batch, T time, S source or cache time, D model width, H query heads, G key/value heads, K head width,
+F feed-forward width, V vocabulary, N layers, R replicas, E experts, P prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+    Array = jax.Array | np.ndarray
+    Tree = Any  # a nested dict of arrays (parameters, caches, optimizer states)
+    HParams = Mapping[str, Any]  # scalars that a study may vary, as arrays or floats
+
+
+class Inputs(NamedTuple):
+    """What a network reads. Every field but `ids` may be None."""
+
+    ids: Array  # B x T int32
+    positions: Array | None = None  # B x T int32; None: 0 .. T-1 after what the cache holds
+    segments: Array | None = None  # B x T int32, 0 is padding, 1.. are documents; None: all 1
+    source_ids: Array | None = None  # B x S int32
+    source_mask: Array | None = None  # B x S bool
+    prefix: Array | None = None  # B x P x D
+
+
+class Batch(NamedTuple):
+    """One batch to be scored: `targets` at each position, counted `weights` times (0 where padded)."""
+
+    inputs: Inputs
+    targets: Array  # B x T int32
+    weights: Array  # B x T float32
+
+
+class Output(NamedTuple):
+    """What a network returns; a pytree without functions."""
+
+    hidden: Array  # B x T x D
+    cache: Tree = None
+    aux: Mapping[str, tuple[Any, Any]] = {}  # name -> (sum, weight in the loss)
+
+
+class TokenScores(NamedTuple):
+    """How the target tokens fare under the network's distribution; each B x T float32, in nats."""
+
+    logprob: Array  # log p(target)
+    log_normalizer: Array  # logsumexp of the logits, for the z-loss
+    mean_logprob: Array  # mean over the vocabulary of log p, for label smoothing
+    correct: Array  # 1.0 where the target is the most likely token
+
+
+class Traits(NamedTuple):
+    """Which laws apply to a network."""
+
+    trainable: bool = True  # by gradient; otherwise `Model.fit` counts
+    causal: bool = True
+    cached: bool = True
+    recurrent: bool = False  # the cache is a carry of fixed size: no context limit
+    vmappable: bool = True
+
+
+class Model(NamedTuple):
+    """A network as pure functions over plain nested dicts of arrays.
+
+    init(key, hparams) -> params
+    apply(params, inputs, cache=None, key=None, hparams={}) -> Output
+        `key=None` means evaluation; otherwise `key` holds one typed key per row, shape (B,), so that a row's
+        dropout does not depend on the batch that it travels in (accumulation and sharding then change nothing).
+    score(params, hidden_BxTxD, ids_BxT=None) -> logits_BxTxV float32, or with ids TokenScores, computed in chunks
+    init_cache(params, batch, length, source=None) -> cache
+        a key/value cache with room for `length` tokens or a recurrent carry; passing it to `apply` continues from it
+    axes, cache_axes: trees like params and cache whose leaves are tuples of logical axis names
+    fit(tokens, hparams) -> params, only where not trainable by gradient
+    """
+
+    init: Callable[..., Tree]
+    apply: Callable[..., Output]
+    score: Callable[..., Any]
+    init_cache: Callable[..., Tree]
+    axes: Tree
+    cache_axes: Tree
+    traits: Traits
+    vocab_size: int
+    fit: Callable[..., Tree] | None = None
