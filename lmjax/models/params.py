@@ -1,0 +1,115 @@
+"""How a parameter is made, named and initialised; the only place that knows of Flax's boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from lmjax.types import Array, Tree
+
+Initializer = Callable[..., Any]  # (key, shape, dtype) -> array
+Axes = tuple[str | None, ...]
+
+
+class Named(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
+    """A parameter beside its logical axis names, from its birth until `init_params` unboxes it."""
+
+    value: Any
+    axes: Axes = flax.struct.field(pytree_node=False)
+
+    def unbox(self) -> Any:
+        return self.value
+
+    def replace_boxed(self, val: Any) -> Named:
+        return self.replace(value=val)
+
+    def add_axis(self, index: int, params: Mapping[Any, Any]) -> Named:
+        raise NotImplementedError('layers are stacked by lmjax.models.stack, not by a Flax transformation')
+
+    remove_axis = add_axis
+
+
+def weight(module: nn.Module, name: str, shape: tuple[int, ...], axes: Axes, init: Initializer) -> Any:
+    """The float32 parameter `name` of a module, with one logical axis name (or None) for each dimension."""
+    if len(shape) != len(axes):
+        raise ValueError(f'{name}: shape {shape} needs as many axis names, got {axes}')
+    return module.param(name, lambda key: Named(init(key, shape, jnp.float32), axes))
+
+
+def init_params(module: nn.Module, key: Array, *args: Any, **kwargs: Any) -> Tree:
+    """Fresh parameters of a module as a plain nested dict of arrays; args are an example of what it is applied to."""
+    return nn.meta.unbox(module.init(key, *args, **kwargs).get('params', {}))
+
+
+def axes_of(module: nn.Module, *args: Any, **kwargs: Any) -> Tree:
+    """The tree of logical axis names that goes with `init_params`; computes nothing."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    boxed = jax.eval_shape(lambda k: module.init(k, *args, **kwargs), key).get('params', {})
+    return jax.tree.map(lambda box: box.axes, boxed, is_leaf=lambda leaf: isinstance(leaf, Named))
+
+
+def apply_params(module: nn.Module, params: Tree, *args: Any, **kwargs: Any) -> Any:
+    """What a module computes with plain parameters."""
+    return module.apply({'params': params}, *args, **kwargs)
+
+
+def is_axes(leaf: Any) -> bool:
+    """Whether a node of an axes tree is a leaf: a tuple of names."""
+    return isinstance(leaf, tuple)
+
+
+def scale_matrices(params: Tree, axes: Tree, scale: Any) -> Tree:
+    """Multiplies every initial weight matrix, which is every leaf that has an input and an output side.
+
+    Vectors and the biases of heads (axes 'heads' and 'head_width' alone) stay, and so do norms' scales.
+    """
+
+    def one(names: Axes, value: Any) -> Any:
+        own = [name for name in names if name != 'layers']
+        is_matrix = len(own) >= 2 and not set(own) <= {'heads', 'kv_heads', 'head_width'}
+        return value * scale if is_matrix else value
+
+    return jax.tree.map(one, axes, params, is_leaf=is_axes)
+
+
+def count_params(params: Tree) -> int:
+    """Number of scalars in a tree of arrays or shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def zeros() -> Initializer:
+    return jax.nn.initializers.zeros
+
+
+def ones() -> Initializer:
+    return jax.nn.initializers.ones
+
+
+def normal(std: float) -> Initializer:
+    """Gaussian of the given standard deviation."""
+    return jax.nn.initializers.normal(std)
+
+
+def uniform(limit: float) -> Initializer:
+    """Uniform in [-limit, limit)."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -limit, limit)
+
+
+def fan_in(inputs: int) -> Initializer:
+    """Gaussian of variance 1 / inputs (LeCun et al. 1998), which keeps the variance of a sum of `inputs` terms."""
+    return normal(inputs**-0.5)
+
+
+def xavier(inputs: int, outputs: int) -> Initializer:
+    """Uniform of variance 2 / (inputs + outputs) (Glorot and Bengio 2010, eq. 16)."""
+    return uniform((6.0 / (inputs + outputs)) ** 0.5)
+
+
+def orthogonal() -> Initializer:
+    """A random orthogonal matrix (Saxe et al. 2014), over the last two axes."""
+    return jax.nn.initializers.orthogonal()
