@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lmjax.types import Array, Tree
+if TYPE_CHECKING:
+    from lmjax.types import Tree
 
 Initializer = Callable[..., Any]  # (key, shape, dtype) -> array
 Axes = tuple[str | None, ...]
@@ -41,7 +42,7 @@ def weight(module: nn.Module, name: str, shape: tuple[int, ...], axes: Axes, ini
     return module.param(name, lambda key: Named(init(key, shape, jnp.float32), axes))
 
 
-def init_params(module: nn.Module, key: Array, *args: Any, **kwargs: Any) -> Tree:
+def init_params(module: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) -> Tree:
     """Fresh parameters of a module as a plain nested dict of arrays; args are an example of what it is applied to."""
     return nn.meta.unbox(module.init(key, *args, **kwargs).get('params', {}))
 
