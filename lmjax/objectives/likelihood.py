@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from lmjax.types import Array, Batch, HParams, Model, TokenScores, Tree
 
 
 @dataclasses.dataclass
@@ -10,3 +16,33 @@ class ObjectiveConfig:
     kind: str = 'causal'  # a row of OBJECTIVES
     label_smoothing: float = 0.0  # mass spread evenly over the vocabulary (Szegedy et al. 2016, section 7)
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
+
+
+def loss(
+    model: Model, params: Tree, batch: Batch, hparams: HParams, key: Any, cache: Tree = None
+) -> tuple[Array, tuple[Array, dict[str, Array], Tree]]:
+    """Sums over a batch, never means: the loss in nats, and beside it the weight, the metrics' sums and the next cache.
+
+    Metrics: `loss` (what is minimised), `nll` (cross-entropy alone), each auxiliary sum under its name and, in evaluation
+    (`key` is None), `correct`. Dividing each by the weight of the whole batch gives its mean per token.
+    """
+    output = model.apply(params, batch.inputs, cache=cache, key=key, hparams=hparams)
+    scores = model.score(params, output.hidden, batch.targets)
+    total = (token_loss(scores, hparams) * batch.weights).sum()
+    for amount, share in output.aux.values():
+        total += share * amount
+    sums = {'loss': total, 'nll': -(scores.logprob * batch.weights).sum()}
+    sums |= {name: amount for name, (amount, _) in output.aux.items()}
+    if key is None:  # hits cost two more passes over the logits
+        sums['correct'] = (scores.correct * batch.weights).sum()
+    return total, (batch.weights.sum(), sums, output.cache)
+
+
+def token_loss(scores: TokenScores, hparams: HParams) -> Array:
+    """What is minimised at each position, B x T, in nats; terms whose hyperparameter is absent do not exist."""
+    logprob = scores.logprob
+    smoothing = hparams.get('label_smoothing')
+    if smoothing is not None:
+        logprob = (1.0 - smoothing) * logprob + smoothing * scores.mean_logprob
+    z_loss = hparams.get('z_loss')
+    return -logprob if z_loss is None else z_loss * jnp.square(scores.log_normalizer) - logprob
