@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from lmjax.config import choose, require
+
 
 @dataclasses.dataclass
 class OptimConfig:
@@ -18,6 +20,38 @@ class OptimConfig:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
-    decay_mask: tuple[str, ...] = ()  # regular expressions of parameters that decay; empty: all but vectors and scalars
+    decay_mask: tuple[str, ...] = ()  # regular expressions of parameters that decay, '!...' of those that don't, the first
+    # that matches wins; empty: all but vectors and scalars decay
     clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
     ema: float = 0.0  # decay of an exponential moving average of the parameters; 0: none
+
+
+def validate(config: OptimConfig, *, steps: int | None = None) -> None:
+    """Raises UsageError for a choice that does not exist or a value out of range; with `steps`, for phases that
+    do not fit into the run."""
+    from lmjax.optim.optimizers import OPTIMIZERS
+    from lmjax.optim.schedules import SCHEDULES
+
+    choose(OPTIMIZERS, config.optimizer, 'optim.optimizer')
+    choose(SCHEDULES, config.schedule, 'optim.schedule')
+    require(0 < config.learning_rate < float('inf'), 'optim.learning_rate', config.learning_rate, 'must be above 0; try 1e-3')
+    require(config.eps > 0, 'optim.eps', config.eps, 'must be above 0; try 1e-8')
+    for name in ('momentum', 'beta1', 'beta2', 'ema'):
+        value = getattr(config, name)
+        require(0 <= value < 1, f'optim.{name}', value, 'a decay rate is at least 0 and below 1')
+    for name in ('weight_decay', 'clip_norm', 'warmup_steps', 'cooldown_steps'):
+        value = getattr(config, name)
+        require(0 <= value < float('inf'), f'optim.{name}', value, 'must not be negative; 0 turns it off')
+    require(0 <= config.final_fraction <= 1, 'optim.final_fraction', config.final_fraction, 'must be in 0 to 1')
+    if steps is not None:
+        _validate_phases(config, steps)
+
+
+def _validate_phases(config: OptimConfig, steps: int) -> None:
+    warmup, cooldown = config.warmup_steps, config.cooldown_steps
+    remedy = f'the run has only {steps} steps; try {steps // 10}'
+    require(warmup < steps or warmup == 0, 'optim.warmup_steps', warmup, remedy)
+    if config.schedule == 'wsd':
+        left = steps - warmup
+        remedy = f'warm-up leaves {left} of {steps} steps; try {min(steps // 5, left)}'
+        require(cooldown <= left, 'optim.cooldown_steps', cooldown, remedy)
