@@ -42,15 +42,19 @@ def weight(module: nn.Module, name: str, shape: tuple[int, ...], axes: Axes, ini
     return module.param(name, lambda key: Named(init(key, shape, jnp.float32), axes))
 
 
-def init_params(module: nn.Module, key: jax.Array, *args: Any, **kwargs: Any) -> Tree:
-    """Fresh parameters of a module as a plain nested dict of arrays; args are an example of what it is applied to."""
-    return nn.meta.unbox(module.init(key, *args, **kwargs).get('params', {}))
+def init_params(module: nn.Module, key: jax.Array, *args: Any) -> Tree:
+    """Fresh parameters of a module as a plain nested dict of arrays; args are an example of what it is applied to.
+
+    The example may hold ShapeDtypeStructs. Under jit its values cost nothing.
+    """
+    zeros = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), args)
+    return nn.meta.unbox(module.init(key, *zeros).get('params', {}))
 
 
-def axes_of(module: nn.Module, *args: Any, **kwargs: Any) -> Tree:
+def axes_of(module: nn.Module, *args: Any) -> Tree:
     """The tree of logical axis names that goes with `init_params`; computes nothing."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    boxed = jax.eval_shape(lambda k: module.init(k, *args, **kwargs), key).get('params', {})
+    boxed = jax.eval_shape(module.init, key, *args).get('params', {})
     return jax.tree.map(lambda box: box.axes, boxed, is_leaf=lambda leaf: isinstance(leaf, Named))
 
 

@@ -1,0 +1,160 @@
+"""The transformer's block: self-attention and feed-forward, each wrapped in norm, dropout and residual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lmjax.models.config import TransformerConfig
+from lmjax.models.feed_forward import FEED_FORWARDS
+from lmjax.models.initial import init_of
+from lmjax.models.params import ones, weight, zeros
+from lmjax.ops.attention import Score, Sight, attend
+from lmjax.ops.dropout import dropout, fold_name
+from lmjax.ops.norms import NORMS, rms_norm
+from lmjax.ops.positions import POSITIONS
+
+RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {  # (stream, sublayer's output) -> stream
+    'add': lambda x, y: x + y,
+    'none': lambda x, y: y,
+}
+
+
+class Place(NamedTuple):
+    """Where a sublayer's norms stand."""
+
+    before: bool = False  # on the sublayer's input
+    inside: bool = False  # on its output, before it joins the stream
+    after: bool = False  # on the stream
+
+
+NORM_PLACES = {
+    'pre': Place(before=True),
+    'post': Place(after=True),
+    'both': Place(before=True, inside=True),
+}
+
+
+class Context(NamedTuple):
+    """What every layer of one call shares."""
+
+    positions: Any  # (1 or B) x T
+    sight: Sight = Sight()
+    keys: Any = None  # B typed keys; None: no dropout
+    rate: Any = None
+    write_at: Any = None  # the cache slot of the first token; None: no cache
+
+
+def drop(x: Any, context: Context, name: str) -> Any:
+    """Dropout at the place `name`, if there is any."""
+    return x if context.keys is None else dropout(x, fold_name(context.keys, name), context.rate)
+
+
+class NormLayer(nn.Module):
+    """The row `name` of NORMS with its parameters."""
+
+    name_of_norm: str
+    bias: bool
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        row, shape = NORMS[self.name_of_norm], x.shape[-1:]
+        scale = weight(self, 'scale', shape, ('embed',), ones()) if row.has_scale else None
+        bias = weight(self, 'bias', shape, ('embed',), zeros()) if row.has_bias and self.bias else None
+        return row.function(x, scale, bias, eps=self.eps)
+
+
+def norm_of(config: TransformerConfig, name: str | None) -> NormLayer:
+    return NormLayer(config.norm, config.bias, config.norm_eps, name=name)
+
+
+class SelfAttention(nn.Module):
+    """Concat(heads) W_O over the keys and values of this call, or of the cache after they are written to it."""
+
+    config: TransformerConfig
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Query heads, key/value heads, head width."""
+        c = self.config
+        return c.heads, c.kv_heads or c.heads, c.head_width or c.width // c.heads
+
+    def project(self, name: str, x_BxTxD: Any, heads: int, axis: str) -> Any:
+        """x W (+ b), split into heads."""
+        c, (_, _, K) = self.config, self.sizes()
+        init = init_of(c.init, 'inner', c.width, heads * K, c.depth)
+        w_DxHxK = weight(self, f'w_{name}', (c.width, heads, K), ('embed', axis, 'head_width'), init)
+        y_BxTxHxK = jnp.einsum('btd,dhk->bthk', x_BxTxD, w_DxHxK.astype(x_BxTxD.dtype))
+        if c.bias:
+            b_HxK = weight(self, f'b_{name}', (heads, K), (axis, 'head_width'), zeros())
+            y_BxTxHxK = y_BxTxHxK + b_HxK.astype(y_BxTxHxK.dtype)[None, None]
+        return y_BxTxHxK
+
+    def prepare(self, q_BxTxHxK: Any, k_BxTxGxK: Any, context: Context) -> tuple[Any, Any]:
+        """Query/key norm, then rotation."""
+        c, (_, _, K) = self.config, self.sizes()
+        if c.qk_norm:
+            q_BxTxHxK = rms_norm(q_BxTxHxK, weight(self, 'q_norm', (K,), ('head_width',), ones()), eps=c.norm_eps)
+            k_BxTxGxK = rms_norm(k_BxTxGxK, weight(self, 'k_norm', (K,), ('head_width',), ones()), eps=c.norm_eps)
+        turn = POSITIONS[c.position].rotated
+        if turn:
+            q_BxTxHxK = turn(q_BxTxHxK, context.positions, base=c.rotary_base)
+            k_BxTxGxK = turn(k_BxTxGxK, context.positions, base=c.rotary_base)
+        return q_BxTxHxK, k_BxTxGxK
+
+    @nn.compact
+    def __call__(self, x_BxTxD: Any, context: Context, cache: Any = None) -> tuple[Any, Any]:
+        c, (H, G, K) = self.config, self.sizes()
+        q_BxTxHxK = self.project('q', x_BxTxD, H, 'heads')
+        k_BxSxGxK = self.project('k', x_BxTxD, G, 'kv_heads')
+        v_BxSxGxK = self.project('v', x_BxTxD, G, 'kv_heads')
+        q_BxTxHxK, k_BxSxGxK = self.prepare(q_BxTxHxK, k_BxSxGxK, context)
+        if cache is not None:
+            k_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['k'], k_BxSxGxK, context.write_at, axis=1)
+            v_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['v'], v_BxSxGxK, context.write_at, axis=1)
+            cache = {'k': k_BxSxGxK, 'v': v_BxSxGxK}
+        slopes = POSITIONS[c.position].slopes
+        score = Score(scale=K**-0.5, window=c.window, cap=c.logit_cap, slopes=slopes(H) if slopes else None)
+        if context.keys is not None:
+            keys = fold_name(context.keys, 'attention_weights')
+            score = score._replace(dropout_keys=keys, dropout_rate=context.rate)
+        heads_BxTxHxK = attend(q_BxTxHxK, k_BxSxGxK, v_BxSxGxK, sight=context.sight, score=score, how=c.attention)
+        return self.join(heads_BxTxHxK), cache
+
+    def join(self, heads_BxTxHxK: Any) -> Any:
+        """Concat(heads) W_O (+ b)."""
+        c, (H, _, K) = self.config, self.sizes()
+        init = init_of(c.init, 'residual', H * K, c.width, c.depth)
+        w_HxKxD = weight(self, 'w_o', (H, K, c.width), ('heads', 'head_width', 'embed'), init)
+        y_BxTxD = jnp.einsum('bthk,hkd->btd', heads_BxTxHxK, w_HxKxD.astype(heads_BxTxHxK.dtype))
+        if c.bias:
+            y_BxTxD = y_BxTxD + weight(self, 'b_o', (c.width,), ('embed',), zeros()).astype(y_BxTxD.dtype)[None, None]
+        return y_BxTxD
+
+
+class Block(nn.Module):
+    """Self-attention, then feed-forward; by default over a whole window, without dropout."""
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, x_BxTxD: Any, context: Context | None = None, cache: Any = None) -> tuple[Any, Any]:
+        c, context = self.config, context or Context(jnp.arange(x_BxTxD.shape[1])[None])
+        attention = SelfAttention(c, name='attention')
+        feed_forward = FEED_FORWARDS[c.feed_forward](c, name='feed_forward')
+        x_BxTxD, cache = self.wrap('attention', lambda y: attention(y, context, cache), x_BxTxD, context)
+        x_BxTxD, _ = self.wrap('feed_forward', lambda y: (feed_forward(y), None), x_BxTxD, context)
+        return x_BxTxD, cache
+
+    def wrap(self, name: str, sublayer: Callable[[Any], tuple[Any, Any]], x: Any, context: Context) -> tuple[Any, Any]:
+        """The sublayer between its norms, dropout and residual."""
+        c, place = self.config, NORM_PLACES[self.config.norm_place]
+        y, rest = sublayer(norm_of(c, f'{name}_norm')(x) if place.before else x)
+        if place.inside:
+            y = norm_of(c, f'{name}_output_norm')(y)
+        x = RESIDUALS[c.residual](x, drop(y, context, name))
+        return (norm_of(c, f'{name}_norm')(x) if place.after else x), rest

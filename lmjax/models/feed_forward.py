@@ -1,0 +1,80 @@
+"""Feed-forward sublayers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from lmjax.models.config import TransformerConfig
+from lmjax.models.initial import init_of
+from lmjax.models.params import weight, zeros
+from lmjax.ops.activations import gelu, gelu_tanh, identity, squared_relu
+
+
+def dense(
+    module: nn.Module, name: str, x: Any, outputs: int, axes: tuple[str, str], role: str, config: TransformerConfig
+) -> Any:
+    """x W (+ b) with parameters w_<name> (and b_<name>), in the dtype of x."""
+    inputs = x.shape[-1]
+    init = init_of(config.init, role, inputs, outputs, config.depth)
+    y = x @ weight(module, f'w_{name}', (inputs, outputs), axes, init).astype(x.dtype)
+    if config.bias:
+        b = weight(module, f'b_{name}', (outputs,), axes[1:], zeros()).astype(x.dtype)
+        y = y + b.reshape((1,) * (y.ndim - 1) + (-1,))
+    return y
+
+
+class FeedForward(nn.Module):
+    """last(activation(x W_up + b_up) W_down + b_down) (Vaswani et al. 2017, eq. 2); 4 x width inside by default."""
+
+    config: TransformerConfig
+    activation: Callable[[Any], Any]
+    last: Callable[[Any], Any] = identity
+
+    @nn.compact
+    def __call__(self, x_BxTxD: Any) -> Any:
+        c = self.config
+        inner_BxTxF = self.activation(up(self, 'up', x_BxTxD, c.ff_width or 4 * c.width))
+        return self.last(down(self, inner_BxTxF))
+
+
+class GatedFeedForward(nn.Module):
+    """(activation(x W_gate) * x W_up) W_down (Shazeer 2020, eq. 6); 8/3 x width inside by default."""
+
+    config: TransformerConfig
+    activation: Callable[[Any], Any]
+
+    @nn.compact
+    def __call__(self, x_BxTxD: Any) -> Any:
+        c = self.config
+        inner = c.ff_width or -(-8 * c.width // 3 // 8) * 8  # three matrices of this are as large as two of 4 x width
+        gate_BxTxF = self.activation(up(self, 'gate', x_BxTxD, inner))
+        return down(self, gate_BxTxF * up(self, 'up', x_BxTxD, inner))
+
+
+def up(module: FeedForward | GatedFeedForward, name: str, x_BxTxD: Any, inner: int) -> Any:
+    """x W (+ b), B x T x F."""
+    return dense(module, name, x_BxTxD, inner, ('embed', 'mlp'), 'inner', module.config)
+
+
+def down(module: FeedForward | GatedFeedForward, inner_BxTxF: Any) -> Any:
+    """The way back to the residual stream, B x T x D."""
+    return dense(module, 'down', inner_BxTxF, module.config.width, ('mlp', 'embed'), 'residual', module.config)
+
+
+# name -> module, given a config
+FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
+    'relu': partial(FeedForward, activation=jax.nn.relu),
+    'gelu': partial(FeedForward, activation=gelu),
+    'gelu_tanh': partial(FeedForward, activation=gelu_tanh),
+    'silu': partial(FeedForward, activation=jax.nn.silu),
+    'squared_relu': partial(FeedForward, activation=squared_relu),
+    'two_relu': partial(FeedForward, activation=jax.nn.relu, last=jax.nn.relu),
+    'geglu': partial(GatedFeedForward, activation=gelu),
+    'swiglu': partial(GatedFeedForward, activation=jax.nn.silu),
+    'reglu': partial(GatedFeedForward, activation=jax.nn.relu),
+}

@@ -1,0 +1,60 @@
+"""Composing layers: each made from its own key, then run by a Python loop or by one scan over stacked parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.config import choose
+from lmjax.models.params import is_axes
+
+if TYPE_CHECKING:
+    from lmjax.types import Tree
+
+# What the backward pass keeps of a layer rather than computing it again: name -> (function, in a scan) -> function
+REMATS: dict[str, Callable[..., Any]] = {
+    'none': lambda f, in_scan: f,
+    # prevent_cse=False in a scan: the loop already keeps the two computations apart, and the barrier costs time.
+    'full': lambda f, in_scan: jax.checkpoint(f, prevent_cse=not in_scan),
+    'dots': lambda f, in_scan: jax.checkpoint(
+        f, prevent_cse=not in_scan, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    ),
+}
+
+
+def init_stack(init: Callable[[jax.Array], Tree], key: jax.Array, *, depth: int, scanned: bool) -> Tree:
+    """Parameters of `depth` layers under '0'.., or stacked along a new first axis; layer i is the same either way."""
+    layers = [init(jax.random.fold_in(key, i)) for i in range(depth)]
+    return stack_layers(layers) if scanned else {str(i): layer for i, layer in enumerate(layers)}
+
+
+def stack_layers(layers: list[Tree]) -> Tree:
+    """One tree whose leaves have the layers along their first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+
+
+def stack_axes(axes: Tree, *, depth: int, scanned: bool) -> Tree:
+    """The axes tree of `depth` layers from that of one."""
+    if scanned:
+        return jax.tree.map(lambda names: ('layers', *names), axes, is_leaf=is_axes)
+    return {str(i): axes for i in range(depth)}
+
+
+def run_stack(
+    layer: Callable[..., tuple[Any, Tree]], params: Tree, x: Any, caches: Tree, *, depth: int, scanned: bool, remat: str
+) -> tuple[Any, Tree]:
+    """Applies layer(params, x, cache, index) -> (x, cache) `depth` times; caches are laid out like params, or None."""
+    layer = choose(REMATS, remat, 'model.remat')(layer, scanned)
+    if scanned:
+
+        def step(x: Any, each: tuple) -> tuple[Any, Tree]:
+            return layer(each[0], x, each[1], each[2])
+
+        return jax.lax.scan(step, x, (params, caches, jnp.arange(depth)))
+    after = {}
+    for i in range(depth):
+        x, after[str(i)] = layer(params[str(i)], x, caches and caches[str(i)], i)
+    return x, after if caches else None

@@ -1,0 +1,216 @@
+"""The decoder transformer: embedding, blocks, final norm, head."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lmjax.config import choose, require
+from lmjax.models.blocks import NORM_PLACES, RESIDUALS, Block, Context, drop, norm_of
+from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, place
+from lmjax.models.config import TransformerConfig
+from lmjax.models.feed_forward import FEED_FORWARDS
+from lmjax.models.initial import INITS, init_of
+from lmjax.models.params import apply_params, axes_of, init_params, scale_matrices, weight, zeros
+from lmjax.models.stack import REMATS, init_stack, run_stack, stack_axes, stack_layers
+from lmjax.ops.attention import ATTENTIONS
+from lmjax.ops.dropout import fold_name
+from lmjax.ops.losses import token_scores
+from lmjax.ops.norms import NORMS
+from lmjax.ops.positions import POSITIONS
+from lmjax.types import Inputs, Model, Output, Traits
+
+if TYPE_CHECKING:
+    from lmjax.types import HParams, Tree
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+class Embedding(nn.Module):
+    """Token vectors, scaled if asked for, plus whatever the position scheme adds."""
+
+    config: TransformerConfig
+    vocab_size: int
+    max_length: int
+
+    @nn.compact
+    def __call__(self, ids_BxT: Any, positions_BxT: Any) -> Any:
+        c, scheme = self.config, POSITIONS[self.config.position]
+        init = init_of(c.init, 'embedding', self.vocab_size, c.width, c.depth)
+        x_BxTxD = weight(self, 'tokens', (self.vocab_size, c.width), ('vocab', 'embed'), init)[ids_BxT]
+        if c.embed_scale:
+            x_BxTxD = x_BxTxD * math.sqrt(c.width)
+        if scheme.added:
+            x_BxTxD = x_BxTxD + scheme.added(positions_BxT, c.width)
+        if scheme.learned:
+            init = init_of(c.init, 'embedding', self.max_length, c.width, c.depth)
+            table = weight(self, 'positions', (self.max_length, c.width), ('positions', 'embed'), init)
+            x_BxTxD = x_BxTxD + table[positions_BxT]
+        return x_BxTxD.astype(DTYPES[c.dtype])
+
+
+class Head(nn.Module):
+    """What the head owns: a matrix unless it is tied to the embedding, a bias if asked for."""
+
+    config: TransformerConfig
+    vocab_size: int
+
+    @nn.compact
+    def __call__(self, hidden_CxD: Any, embedding_VxD: Any) -> Any:
+        """Logits in float32, of rows (C, D)."""
+        c = self.config
+        if c.tied:
+            w_DxV = embedding_VxD.T
+        else:
+            init = init_of(c.init, 'head', c.width, self.vocab_size, c.depth)
+            w_DxV = weight(self, 'w', (c.width, self.vocab_size), ('embed', 'vocab'), init)
+        logits = jnp.matmul(hidden_CxD, w_DxV.astype(hidden_CxD.dtype), preferred_element_type=jnp.float32)
+        if c.head_bias:
+            logits = logits + weight(self, 'b', (self.vocab_size,), ('vocab',), zeros())[None]
+        return c.final_logit_cap * jnp.tanh(logits / c.final_logit_cap) if c.final_logit_cap else logits
+
+
+def validate(config: TransformerConfig, seq_len: int) -> None:
+    """Raises UsageError for a config that cannot be built."""
+    c = config
+    for table, field in _TABLES:
+        choose(table, getattr(c, field), f'model.{field}')
+    for field in ('width', 'depth', 'heads'):
+        require(getattr(c, field) >= 1, f'model.{field}', getattr(c, field), 'must be at least 1')
+    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'window', 'logit_cap', 'final_logit_cap'):
+        require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
+    remedy = f'must divide by model.heads={c.heads}; try model.heads={math.gcd(c.width, c.heads)} or set model.head_width'
+    require(bool(c.head_width) or c.width % c.heads == 0, 'model.width', c.width, remedy)
+    remedy = f'must divide model.heads={c.heads}; try {math.gcd(c.heads, c.kv_heads)}'
+    require(not c.kv_heads or c.heads % c.kv_heads == 0, 'model.kv_heads', c.kv_heads, remedy)
+    head_width = c.head_width or c.width // c.heads
+    remedy = f"must be even with model.position='rotary'; try {head_width + 1}"
+    require(not POSITIONS[c.position].rotated or head_width % 2 == 0, 'model.head_width', head_width, remedy)
+    remedy = f'must be at least data.seq_len={seq_len}, or 0 to follow it'
+    require(not c.max_length or c.max_length >= seq_len, 'model.max_length', c.max_length, remedy)
+    require(0.0 <= c.dropout < 1.0, 'model.dropout', c.dropout, 'must be in [0, 1)')
+
+
+_TABLES = (
+    (POSITIONS, 'position'),
+    (NORMS, 'norm'),
+    (NORM_PLACES, 'norm_place'),
+    (RESIDUALS, 'residual'),
+    (FEED_FORWARDS, 'feed_forward'),
+    (INITS, 'init'),
+    (ATTENTIONS, 'attention'),
+    (REMATS, 'remat'),
+    (DTYPES, 'dtype'),
+)
+
+
+def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
+    """The decoder transformer of a config. Raises UsageError for a config that cannot be built; touches no device."""
+    validate(config, seq_len)
+    config = dataclasses.replace(config)  # later changes of the caller's do not reach a network that is built
+    modules, specs = _parts(config, vocab_size, config.max_length or seq_len)
+    axes = {name: axes_of(module, *specs[name]) for name, module in modules.items()}
+    layer_axes = stack_axes(axes.pop('block'), depth=config.depth, scanned=config.scan_layers)
+    axes = {name: tree for name, tree in axes.items() if tree} | {'layers': layer_axes}
+
+    def init(key: jax.Array, hparams: HParams) -> Tree:
+        keys = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in modules}
+        params = {name: init_params(modules[name], keys[name], *specs[name]) for name in axes if name != 'layers'}
+        params['layers'] = init_stack(
+            lambda key: init_params(modules['block'], key, *specs['block']),
+            keys['block'],
+            depth=config.depth,
+            scanned=config.scan_layers,
+        )
+        return scale_matrices(params, axes, hparams.get('init_scale', config.init_scale))
+
+    def init_cache(params: Tree, batch: int, length: int, source: Any = None) -> Tree:
+        return _init_cache(config, batch, length)
+
+    def score(params: Tree, hidden_BxTxD: Any, ids_BxT: Any = None) -> Any:
+        return _score(modules['head'], params, hidden_BxTxD, ids_BxT, vocab_size)
+
+    return Model(
+        init=init,
+        apply=partial(_apply, config, modules),
+        score=score,
+        init_cache=init_cache,
+        axes=axes,
+        cache_axes=SLOT_AXES | {'layers': stack_axes(LAYER_AXES, depth=config.depth, scanned=config.scan_layers)},
+        traits=Traits(),
+        vocab_size=vocab_size,
+    )
+
+
+def _parts(config: TransformerConfig, vocab_size: int, max_length: int) -> tuple[dict[str, nn.Module], dict[str, tuple]]:
+    """The modules of a network, and an example of what each is applied to, from which its parameters are made."""
+    ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    x = jax.ShapeDtypeStruct((1, 1, config.width), DTYPES[config.dtype])
+    row = jax.ShapeDtypeStruct((1, config.width), DTYPES[config.dtype])
+    table = jax.ShapeDtypeStruct((vocab_size, config.width), jnp.float32)
+    modules: dict[str, nn.Module] = {'embedding': Embedding(config, vocab_size, max_length), 'block': Block(config)}
+    if config.final_norm:
+        modules['final_norm'] = norm_of(config, None)
+    modules['head'] = Head(config, vocab_size)
+    return modules, {'embedding': (ids, ids), 'block': (x,), 'final_norm': (x,), 'head': (row, table)}
+
+
+def _apply(
+    config: TransformerConfig,
+    modules: dict[str, nn.Module],
+    params: Tree,
+    inputs: Inputs,
+    cache: Tree = None,
+    key: Any = None,
+    hparams: HParams = MappingProxyType({}),
+) -> Output:
+    """Hidden states after the final norm, and the cache after these tokens."""
+    slots = cache and {name: cache[name] for name in SLOT_AXES}
+    positions, sight, slots_after = place(inputs, slots)
+    rate = hparams.get('dropout')
+    context = Context(positions, sight, None if rate is None else key, rate, slots and slots['filled'])
+    x_BxTxD = drop(apply_params(modules['embedding'], params['embedding'], inputs.ids, positions), context, 'embedding')
+
+    def layer(layer_params: Tree, x_BxTxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
+        keys = context.keys if context.keys is None else fold_name(context.keys, index)
+        return apply_params(modules['block'], layer_params, x_BxTxD, context._replace(keys=keys), layer_cache)
+
+    x_BxTxD, layer_caches = run_stack(
+        layer,
+        params['layers'],
+        x_BxTxD,
+        cache and cache['layers'],
+        depth=config.depth,
+        scanned=config.scan_layers,
+        remat=config.remat,
+    )
+    if config.final_norm:
+        x_BxTxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_BxTxD)
+    return Output(x_BxTxD, slots_after and slots_after | {'layers': layer_caches})
+
+
+def _init_cache(config: TransformerConfig, batch: int, length: int) -> Tree:
+    head_width = config.head_width or config.width // config.heads
+    layer = empty_layer(
+        batch, length, kv_heads=config.kv_heads or config.heads, head_width=head_width, dtype=DTYPES[config.dtype]
+    )
+    layers = stack_layers([layer] * config.depth) if config.scan_layers else {str(i): layer for i in range(config.depth)}
+    return empty_slots(batch, length) | {'layers': layers}
+
+
+def _score(head: nn.Module, params: Tree, hidden_BxTxD: Any, ids_BxT: Any, vocab_size: int) -> Any:
+    def logits_of(hidden_CxD: Any) -> Any:
+        return apply_params(head, params.get('head', {}), hidden_CxD, params['embedding']['tokens'])
+
+    if ids_BxT is not None:
+        return token_scores(logits_of, hidden_BxTxD, ids_BxT, vocab_size=vocab_size)
+    B, T, D = hidden_BxTxD.shape
+    return logits_of(hidden_BxTxD.reshape(B * T, D)).reshape(B, T, vocab_size)

@@ -1,0 +1,145 @@
+"""Attention: several ways to compute softmax(q k^T * scale + bias) v, all equal to the literal one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.config import choose
+from lmjax.ops.dropout import dropout
+
+if TYPE_CHECKING:
+    from lmjax.types import Array
+
+HIDDEN = -1e30  # the logit of what may not be seen; finite, so that a query which sees nothing gives no NaN
+
+
+class Sight(NamedTuple):
+    """Which keys a query sees: those not later, of its own non-zero segment, and within the window.
+
+    Keys stand in slots 0..S-1 and query t in slot `first_slot` + t. `None` means the plain case, which costs less:
+    positions are the slots, and all segments are 1.
+    """
+
+    first_slot: Any = 0
+    query_positions: Any = None  # B x T
+    key_positions: Any = None  # B x S
+    query_segments: Any = None  # B x T
+    key_segments: Any = None  # B x S
+
+
+class Score(NamedTuple):
+    """What is done to the logits, and to the weights after the softmax."""
+
+    scale: float
+    window: int = 0  # in tokens, the query itself counted; 0: everything before
+    cap: float = 0.0  # cap * tanh(logit / cap); 0: none
+    slopes: np.ndarray | None = None  # H; times the distance in positions, off the logits
+    dropout_keys: Any = None  # B typed keys; None: no dropout
+    dropout_rate: Any = None
+
+
+def distances(sight: Sight, queries: int, keys: int) -> Any:
+    """Position of the query less that of the key, (1 or B) x T x S int32."""
+    query, key = sight.query_positions, sight.key_positions
+    if query is None or key is None:
+        query, key = sight.first_slot + jnp.arange(queries)[None], jnp.arange(keys)[None]
+    return query[:, :, None] - key[:, None, :]
+
+
+def visible(sight: Sight, queries: int, keys: int, window: int = 0) -> Any:
+    """The mask that Sight describes, (1 or B) x T x S bool."""
+    slots_T = sight.first_slot + jnp.arange(queries)
+    seen = slots_T[None, :, None] >= jnp.arange(keys)[None, None]
+    if sight.query_segments is not None:
+        query, key = sight.query_segments[:, :, None], sight.key_segments[:, None, :]
+        seen = seen & (query == key) & (key != 0)
+    if window:
+        seen = seen & (distances(sight, queries, keys) < window)
+    return seen
+
+
+def literal(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
+    """softmax(q k^T * scale) v with every logit held at once (Vaswani et al. 2017, eq. 1); B x T x H x V.
+
+    Query head h reads key/value head h // (H / G).
+    """
+    B, T, H, K = q_BxTxHxK.shape
+    S, G = k_BxSxGxK.shape[1:3]
+    q_BxTxGxRxK = q_BxTxHxK.reshape(B, T, G, H // G, K)
+    logits = jnp.einsum('btgrk,bsgk->bgrts', q_BxTxGxRxK, k_BxSxGxK, preferred_element_type=jnp.float32) * score.scale
+    logits_BxHxTxS = _shape_logits(logits.reshape(B, H, T, S), sight, score)
+    weights_BxHxTxS = jax.nn.softmax(logits_BxHxTxS, axis=-1).astype(v_BxSxGxV.dtype)
+    if score.dropout_keys is not None:
+        weights_BxHxTxS = dropout(weights_BxHxTxS, score.dropout_keys, score.dropout_rate)
+    weights_BxGxRxTxS = weights_BxHxTxS.reshape(B, G, H // G, T, S)
+    return jnp.einsum('bgrts,bsgv->btgrv', weights_BxGxRxTxS, v_BxSxGxV).reshape(B, T, H, -1)
+
+
+def _shape_logits(logits_BxHxTxS: Array, sight: Sight, score: Score) -> Any:
+    T, S = logits_BxHxTxS.shape[2:]
+    if score.cap:
+        logits_BxHxTxS = score.cap * jnp.tanh(logits_BxHxTxS / score.cap)
+    if score.slopes is not None:
+        slopes = jnp.asarray(score.slopes)[None, :, None, None]
+        logits_BxHxTxS = logits_BxHxTxS - slopes * distances(sight, T, S)[:, None].astype(jnp.float32)
+    return jnp.where(visible(sight, T, S, score.window)[:, None], logits_BxHxTxS, HIDDEN)
+
+
+def cudnn(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
+    """cuDNN's fused kernel where it can be used; otherwise the literal path, with a warning that says why."""
+    why = cudnn_refusal(q_BxTxHxK, v_BxSxGxV, sight, score)
+    if why:
+        warnings.warn(f"model.attention='cudnn': {why}; using 'einsum' instead", stacklevel=2)
+        return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
+    window = (score.window - 1, 0) if score.window else None
+    return jax.nn.dot_product_attention(
+        q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, scale=score.scale, is_causal=True, local_window_size=window, implementation='cudnn'
+    )
+
+
+def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score) -> str:
+    """Why cuDNN's kernel cannot compute this, or an empty string."""
+    width, dtype = q_BxTxHxK.shape[-1], q_BxTxHxK.dtype
+    reasons = {
+        f'it needs a GPU and this is {jax.default_backend()}': jax.default_backend() != 'gpu',
+        f'it needs bfloat16 or float16 and got {dtype}': dtype not in (jnp.bfloat16, jnp.float16),
+        f'it needs a head width divisible by 8 and at most 128 and got {width}': width % 8 != 0 or width > 128,
+        'it needs values as wide as keys': v_BxSxGxV.shape[-1] != width,
+        'it has no soft cap of logits': bool(score.cap),
+        'it has no ALiBi': score.slopes is not None,
+        'it has no dropout with a key per row': score.dropout_keys is not None,
+        'it has no segments and no cache here': not plain(sight),
+        'its window counts slots, and positions were given': bool(score.window) and sight.query_positions is not None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), '')
+
+
+def plain(sight: Sight) -> bool:
+    """Whether this is causal attention of a whole window over itself, without segments."""
+    return isinstance(sight.first_slot, int) and sight.first_slot == 0 and sight.query_segments is None
+
+
+def automatic(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
+    """The fastest path that can compute this here."""
+    if not cudnn_refusal(q_BxTxHxK, v_BxSxGxV, sight, score):
+        return cudnn(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
+    return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
+
+
+# name -> (q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, *, sight, score) -> B x T x H x V
+ATTENTIONS: dict[str, Callable[..., Any]] = {
+    'auto': automatic,
+    'einsum': literal,
+    'cudnn': cudnn,
+}
+
+
+def attend(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score, how: str = 'auto') -> Any:
+    """Attention of queries over keys and values by the path named `how`; B x T x H x V in the values' dtype."""
+    return choose(ATTENTIONS, how, 'model.attention')(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)

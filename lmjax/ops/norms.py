@@ -1,0 +1,54 @@
+"""Normalisation of the last axis. Statistics are float32 whatever the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from lmjax.types import Array
+
+
+def layer_norm(x: Array, scale: Array | None, bias: Array | None, *, eps: float) -> Any:
+    """(x - mean) / sqrt(variance + eps) * scale + bias (Ba et al. 2016)."""
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean(-1, keepdims=True)
+    return _affine(centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps), scale, bias, x.dtype)
+
+
+def rms_norm(x: Array, scale: Array | None, bias: Array | None = None, *, eps: float) -> Any:
+    """x / sqrt(mean of squares + eps) * scale (Zhang and Sennrich 2019, eq. 4)."""
+    wide = x.astype(jnp.float32)
+    return _affine(wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + eps), scale, bias, x.dtype)
+
+
+def no_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 0.0) -> Any:
+    """x itself."""
+    return x
+
+
+def _affine(unit: Array, scale: Array | None, bias: Array | None, dtype: Any) -> Any:
+    shape = (1,) * (unit.ndim - 1) + (-1,)
+    if scale is not None:
+        unit = unit * scale.reshape(shape)
+    if bias is not None:
+        unit = unit + bias.reshape(shape)
+    return unit.astype(dtype)
+
+
+class Norm(NamedTuple):
+    """A norm and which parameters it has, each as wide as its input."""
+
+    function: Callable[..., Any]  # (x, scale, bias, *, eps) -> like x
+    has_scale: bool = True
+    has_bias: bool = False  # only made where the config asks for biases
+
+
+NORMS = {
+    'layer': Norm(layer_norm, has_bias=True),
+    'rms': Norm(rms_norm),
+    'none': Norm(no_norm, has_scale=False),
+}
