@@ -1,1 +1,38 @@
-"""lmjax: change one thing about a language model, run it with enough seeds, get an answer that stands up."""
+"""lmjax: change one thing about a language model, run it with enough seeds, get an answer that stands up.
+
+Names are imported when they are first used, so that `import lmjax` costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    'train': 'lmjax.api',
+    'load': 'lmjax.api',
+    'Run': 'lmjax.api',
+    'doctor': 'lmjax.doctor',
+    'UsageError': 'lmjax.config',
+    'NonFiniteLoss': 'lmjax.train.loop',
+    'Config': 'lmjax.train.config',
+    'TrainConfig': 'lmjax.train.config',
+    'LogConfig': 'lmjax.train.config',
+    'DataConfig': 'lmjax.data.config',
+    'OptimConfig': 'lmjax.optim.config',
+    'ObjectiveConfig': 'lmjax.objectives.config',
+    'MeshConfig': 'lmjax.parallel.mesh',
+    'SamplingConfig': 'lmjax.generate.config',
+    'TransformerConfig': 'lmjax.models.config',
+    'RecurrentConfig': 'lmjax.models.config',
+    'NgramConfig': 'lmjax.models.config',
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f'module lmjax has no attribute {name!r}')
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

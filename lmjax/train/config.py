@@ -8,14 +8,15 @@ from lmjax.config import free
 from lmjax.data.config import DataConfig
 from lmjax.generate.config import SamplingConfig
 from lmjax.models.config import ModelConfig, TransformerConfig
-from lmjax.objectives.likelihood import ObjectiveConfig
+from lmjax.objectives.config import ObjectiveConfig
 from lmjax.optim.config import OptimConfig
 from lmjax.parallel.mesh import MeshConfig
 
 
 @dataclasses.dataclass
 class TrainConfig:
-    steps: int = 1000
+    steps: int = 1000  # optimizer steps; 0: as many as `epochs` take
+    epochs: int = 0  # passes over the training split, where steps is 0
     batch_size: int = 16  # rows of one optimizer step, over all devices and microbatches
     accumulate: int = 1  # microbatches a step
     carry: bool = False  # recurrent: start each window from the last one's state (data.order=contiguous)

@@ -1,0 +1,16 @@
+"""A word-level GRU language model: vocabulary 10,000, embedding 256, hidden 512, 2 layers.
+
+    python -m experiments.train --config=configs/gru_lm.py --workdir=runs/gru_lm
+
+PARAMS_AND_RESULT
+"""
+
+from configs import lstm_lm
+from lmjax import Config
+
+
+def get_config() -> Config:
+    config = lstm_lm.get_config()
+    config.name = 'gru_lm'
+    config.model.cell = 'gru'
+    return config

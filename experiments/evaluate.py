@@ -1,0 +1,31 @@
+"""Score a run on its validation split or on another text; prints one JSON line.
+
+`python -m experiments.evaluate --workdir=runs/quickstart [--data='text:books/*.txt'] [--stride=64]`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from absl import flags
+
+import lmjax
+from experiments import cli
+
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
+_DATA = flags.DEFINE_string('data', '', "A source to score instead of the validation split, such as 'text:*.txt'.")
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+_STRIDE = flags.DEFINE_integer('stride', 0, 'Slide the window by this many tokens; 0: disjoint windows.')
+
+
+def main(_: Sequence[str]) -> int:
+    if not _WORKDIR.value:
+        raise lmjax.UsageError('--workdir: missing; name the folder of a run, as in --workdir=runs/quickstart')
+    run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
+    print(json.dumps(run.evaluate(source=_DATA.value, stride=_STRIDE.value)), flush=True)
+    return 0
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,131 @@
+"""What a notebook uses: `train` a config, `load` a run, then look at logits, text and scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from lmjax.config import UsageError
+from lmjax.train.config import Config
+
+if TYPE_CHECKING:
+    from lmjax.types import Array, Model, Tree
+
+
+def train(
+    config: Config, workdir: str, *, extend: bool = False, init_from: str = '', profile: str = '', say: Any = print
+) -> dict[str, Any]:
+    """Trains a config in `workdir`, or resumes the run that it holds; returns the last validation record.
+
+    Args:
+      extend: allow `config.train.steps` to be larger than the run's.
+      init_from: another run's folder whose parameters a fresh run starts from.
+      profile: 'START:STOP', the steps to trace.
+      say: receives each line meant for a person.
+
+    Raises:
+      UsageError: bad input, in one line, before any device work.
+      lmjax.train.loop.NonFiniteLoss: the loss is no longer a number.
+    """
+    from lmjax.data.corpus import prepare
+    from lmjax.train.workdir import open_run
+
+    with ThreadPoolExecutor(1) as pool:
+        # Text is prepared while jax is imported and the config is checked against it.
+        from lmjax.data.windows import validate as validate_data
+
+        validate_data(config.data)
+        pending = pool.submit(prepare, config.data)
+        from lmjax.train import run
+        from lmjax.train.profile import parse_span
+        from lmjax.train.validate import validate
+
+        validate(config)
+        if profile:
+            parse_span(profile)
+        if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
+            raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
+        corpus = pending.result()
+    changed = open_run(workdir, config, extend=extend)
+    if run.is_complete(config, workdir):
+        say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
+        return {'status': 'complete', 'steps': config.train.steps}
+    return run.train(config, workdir, corpus, changed=changed, init_from=init_from, profile=profile, say=say)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run: its config, network, parameters and tokenizer."""
+
+    workdir: str
+    config: Config
+    model: Model
+    params: Tree
+    tokenizer: Any
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the network can look back on; None for a recurrent one."""
+        from lmjax.train.finish import context_of
+
+        return context_of(self.config, self.model)
+
+    def logits(self, ids: Any) -> Array:
+        """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32."""
+        import jax
+        import numpy as np
+
+        from lmjax.types import Inputs
+
+        ids_BxT = np.atleast_2d(np.asarray(ids, np.int32))
+        if ids_BxT.size and not 0 <= ids_BxT.min() <= ids_BxT.max() < self.tokenizer.vocab_size:
+            raise UsageError(f'ids={int(ids_BxT.max())}: outside of the vocabulary of {self.tokenizer.vocab_size}')
+
+        @jax.jit
+        def forward(params: Tree, ids_BxT: Array) -> Array:
+            return self.model.score(params, self.model.apply(params, Inputs(ids_BxT)).hidden)
+
+        return forward(self.params, ids_BxT)
+
+    def generate(self, prompt: str = '', **settings: Any) -> list[str]:
+        """Samples that continue a prompt; settings are SamplingConfig's fields."""
+        from lmjax.generate.config import SamplingConfig
+        from lmjax.generate.text import generate_text
+
+        names = [field.name for field in dataclasses.fields(SamplingConfig)]
+        for name in settings:
+            if name not in names:
+                raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
+        sampling = SamplingConfig(**settings)
+        return generate_text(self.model, self.params, self.tokenizer, prompt, sampling, context=self.context)
+
+    def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
+        """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.
+
+        `stride` > 0 slides the window by that many tokens, each token still scored once with more context.
+        """
+        from lmjax.train.rescoring import rescore
+
+        found = rescore(
+            self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride
+        )
+        return {'workdir': self.workdir, **found}
+
+
+def load(workdir: str, *, step: int | None = None) -> Run:
+    """The run in a folder, at its newest checkpoint or at `step`; needs nothing but the folder.
+
+    Raises:
+      UsageError: there is no run, no checkpoint, or it does not fit.
+    """
+    from lmjax.data.tokenizers import load_tokenizer
+    from lmjax.models import build
+    from lmjax.train.restore import load_model_params
+    from lmjax.train.workdir import read_config
+
+    config = read_config(workdir)
+    tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
+    model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)
+    return Run(workdir, config, model, load_model_params(workdir, model, step=step), tokenizer)

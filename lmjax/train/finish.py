@@ -1,0 +1,101 @@
+"""The end of a run: samples, the facts for the report, the report, and a line on what to try next."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from lmjax.data.corpus import Corpus, compressor_lines
+from lmjax.generate.text import generate_text
+from lmjax.ops.flops import count_flops
+from lmjax.train.config import Config
+from lmjax.train.environment import environment
+from lmjax.train.loop import Outcome
+from lmjax.train.report import write_report
+from lmjax.train.scoring import scored_params
+from lmjax.train.workdir import write_json
+from lmjax.types import Inputs, Model
+
+
+def context_of(config: Config, model: Model) -> int | None:
+    """How many tokens a model can look back on: its training window, or None for a recurrent one."""
+    return None if model.traits.recurrent else config.data.seq_len
+
+
+def finish(
+    config: Config,
+    corpus: Corpus,
+    model: Model,
+    outcome: Outcome,
+    workdir: str,
+    *,
+    records: list[dict[str, Any]],
+    say: Any,
+) -> None:
+    """Writes samples.txt, run.json and report.html, and says what came out."""
+    params = scored_params(outcome.state)
+    samples = _samples(config, corpus, model, params)
+    with open(os.path.join(workdir, 'samples.txt'), 'w', encoding='utf-8') as file:
+        file.write(samples)
+    say(samples)
+    write_json(os.path.join(workdir, 'run.json'), facts(config, corpus, model, params, records))
+    if config.log.report:
+        say(f'report: {write_report(workdir)}')
+    valid = outcome.valid
+    bits = valid.get('bits_per_byte')
+    say(
+        f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'
+        + (f', {bits:.3f} bits per byte' if bits is not None else '')
+    )
+    if config.next_step:
+        say(f'next: {config.next_step}')
+
+
+def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
+    parts = []
+    for prompt in config.log.prompts:
+        texts = generate_text(
+            model, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model)
+        )
+        parts += [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
+    return '\n'.join(parts)
+
+
+def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the report says beyond curves and config: sizes, speed, work, text, software and hardware."""
+    speeds = [row['tokens_per_second'] for row in records if row.get('split') == 'train' and 'tokens_per_second' in row]
+    tokens = sum(row.get('tokens', 0) for row in records if row.get('split') == 'train')
+    work = flops_per_token(model, params, config.data.seq_len)
+    return {
+        'finished': time.strftime('%Y-%m-%d %H:%M:%S %z'),
+        'parameter_count': sum(int(leaf.size) for leaf in jax.tree.leaves(params)),
+        'flops_per_token': work,
+        'flops_formula': 'three times the forward pass (one forward, two backward); a multiply-add counts two',
+        'flops_total': work * tokens,
+        'tokens_trained': tokens,
+        'tokens_per_second': float(np.median(speeds[1:] or speeds)) if speeds else None,
+        'corpus': {
+            'digest': corpus.digest,
+            'counts': corpus.counts,
+            'train_tokens': len(corpus.train.tokens),
+            'valid_tokens': len(corpus.valid.tokens),
+            'vocab_size': corpus.tokenizer.vocab_size,
+        },
+        'compressors': compressor_lines(corpus),
+        'environment': environment(),
+    }
+
+
+def flops_per_token(model: Model, params: Any, seq_len: int) -> float:
+    """Operations of one training step per token at full windows: 3 x forward, head included."""
+    ids = jax.ShapeDtypeStruct((1, seq_len), np.int32)
+
+    def forward(params: Any, ids: Any) -> Any:
+        return model.score(params, model.apply(params, Inputs(ids)).hidden)
+
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    return 3.0 * count_flops(forward, shapes, ids) / seq_len

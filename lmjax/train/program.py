@@ -1,0 +1,87 @@
+"""From a config and a corpus to the compiled functions of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from lmjax.config import choose, require
+from lmjax.models import build
+from lmjax.objectives import OBJECTIVES
+from lmjax.optim import build_optimizer
+from lmjax.parallel.mesh import make_mesh
+from lmjax.parallel.sharding import batch_sharding, shard_batch, state_shardings
+from lmjax.train.config import Config
+from lmjax.train.state import TrainState, hparams_of, init_state
+from lmjax.train.step import train_step
+from lmjax.types import Batch, HParams, Model
+
+
+class Program(NamedTuple):
+    """The functions of a run, compiled for its mesh, and the shapes and places of its state."""
+
+    model: Model
+    hparams: HParams
+    mesh: jax.sharding.Mesh
+    init: Callable[[], TrainState]
+    step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
+    place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
+    like: TrainState  # shapes, types and shardings, to restore into
+
+
+def assemble(config: Config, vocab_size: int) -> Program:
+    """Builds the network, the optimizer and the mesh, and jits init and step over them.
+
+    Raises:
+      UsageError: a choice that does not exist, or sizes that contradict each other.
+    """
+    model = build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len)
+    check_carry(config, model)
+    objective = choose(OBJECTIVES, config.objective.kind, 'config.objective.kind')
+    make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps)
+    hparams = hparams_of(config)
+    mesh = make_mesh(config.mesh)
+    init = partial(
+        init_state,
+        model,
+        make_tx,
+        hparams=hparams,
+        carry_rows=config.train.batch_size if config.train.carry else 0,
+    )
+    root = jax.random.key(config.seed)
+    shapes = jax.eval_shape(init, root)
+    shardings = state_shardings(mesh, model.axes, shapes.params, shapes)
+    if shapes.carry is not None:
+        shardings = shardings._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
+    step = jax.jit(
+        partial(train_step, model, objective.loss, make_tx, accumulate=config.train.accumulate),
+        donate_argnums=0,
+        in_shardings=(shardings, batch_sharding(mesh), None),
+        out_shardings=(shardings, None),
+    )
+    like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
+    return Program(
+        model=model,
+        hparams=hparams,
+        mesh=mesh,
+        init=lambda: jax.jit(init, out_shardings=shardings)(root),
+        step=lambda state, batch: step(state, batch, hparams),
+        place=partial(shard_batch, mesh=mesh),
+        like=like,
+    )
+
+
+def check_carry(config: Config, model: Model) -> None:
+    """A carried state needs a recurrent network and rows that go on where they left off."""
+    if not config.train.carry:
+        return
+    require(model.traits.recurrent, 'config.train.carry', True, f'a {config.model.kind} has no state to carry; set it to false')
+    require(
+        config.data.order == 'contiguous' and config.data.layout == 'windows',
+        'config.train.carry',
+        True,
+        "needs config.data.order='contiguous' and config.data.layout='windows', so that each row goes on where it left off",
+    )

@@ -1,0 +1,43 @@
+"""Scoring a finished run: its validation split, another source, or a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmjax.config import UsageError
+from lmjax.data.corpus import encode_text, prepare, prepare_eval
+from lmjax.data.loader import eval_batches
+from lmjax.train.config import Config
+from lmjax.train.evaluation import evaluate, make_eval_step
+from lmjax.types import Model, Tree
+
+
+def rescore(
+    config: Config, model: Model, params: Tree, tokenizer: Any, *, text: str | None, source: str, stride: int
+) -> dict[str, Any]:
+    """One record of scores; see `lmjax.train.evaluation.evaluate` for its fields.
+
+    Raises:
+      UsageError: text and source both given, a text of fewer than two tokens, or a source that cannot be read.
+    """
+    if text is not None and source:
+        raise UsageError(f'source={source!r}: give either a text or a source, not both')
+    if text is not None:
+        store = encode_text(text, tokenizer)
+    elif source:
+        store = prepare_eval(source, tokenizer, config.data)
+    else:
+        store = prepare(config.data).valid
+    seq_len = config.data.seq_len
+    if not 0 <= stride <= seq_len:
+        raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
+    rows = config.train.eval_batch_size or config.train.batch_size
+    carry = config.train.carry
+    batches = eval_batches(
+        store, seq_len=seq_len, batch_size=rows, stride=stride, order='contiguous' if carry else 'disjoint'
+    )
+    cache = model.init_cache(params, rows, 0) if carry else None
+    found = evaluate(make_eval_step(model), params, batches, tokenizer=tokenizer, cache=cache)
+    if not found['tokens']:
+        raise UsageError('text: fewer than two tokens; nothing can be scored')
+    return {'data': source or ('text' if text is not None else config.data.source), **found}

@@ -1,0 +1,152 @@
+"""A run from its config to its report: what `lmjax.train` and the entry point call."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import jax
+
+from lmjax.config import UsageError
+from lmjax.data.corpus import Corpus
+from lmjax.models import build
+from lmjax.train.checkpoint import Checkpointer
+from lmjax.train.config import Config
+from lmjax.train.finish import finish
+from lmjax.train.loop import NonFiniteLoss, Outcome, restore, run_steps
+from lmjax.train.metrics import MetricsLog, read_metrics
+from lmjax.train.profile import Profile
+from lmjax.train.program import Program, assemble
+from lmjax.train.progress import Progress
+from lmjax.train.restore import load_params
+from lmjax.train.scoring import Scorer
+from lmjax.train.state import TrainState, hparams_of, stream
+from lmjax.types import Model
+
+
+def train(
+    config: Config,
+    workdir: str,
+    corpus: Corpus,
+    *,
+    changed: dict[str, tuple[Any, Any]],
+    init_from: str = '',
+    profile: str = '',
+    say: Any = print,
+) -> dict[str, Any]:
+    """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
+
+    Raises:
+      UsageError: the checkpoint does not fit the config.
+      NonFiniteLoss: training diverged.
+    """
+    corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
+    records = read_metrics(workdir)
+    checkpoints = Checkpointer(
+        os.path.join(workdir, 'checkpoints'), keep_latest=config.train.keep_latest, keep_best=config.train.keep_best
+    )
+    with MetricsLog(workdir, tensorboard=config.log.tensorboard) as log:
+        if changed:
+            log.write({'step': checkpoints.latest() or 0, 'split': 'event', 'event': 'config_changed', 'changed': changed})
+        model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
+        args = (config, corpus, workdir, checkpoints, log, records, say)
+        if model.traits.trainable:
+            outcome = _by_gradient(*args, init_from=init_from, profile=profile)
+        else:
+            outcome = _by_counting(model, *args)
+        checkpoints.wait()
+        if outcome.status == 'interrupted':
+            say(f'{outcome.reason}: saved step {outcome.step} in {workdir}; run the same command again to go on')
+        else:
+            finish(config, corpus, model, outcome, workdir, records=read_metrics(workdir), say=say)
+    return {**outcome.valid, 'status': outcome.status, 'steps': outcome.step}
+
+
+def is_complete(config: Config, workdir: str) -> bool:
+    """Whether the run in `workdir` has done all its steps, or stopped early for good."""
+    ended = [row for row in read_metrics(workdir) if row.get('split') == 'event' and row.get('event') == 'complete']
+    return any(row['step'] >= config.train.steps or row.get('early') for row in ended)
+
+
+def _by_gradient(
+    config: Config,
+    corpus: Corpus,
+    workdir: str,
+    checkpoints: Checkpointer,
+    log: MetricsLog,
+    records: list[dict[str, Any]],
+    say: Any,
+    *,
+    init_from: str,
+    profile: str,
+) -> Outcome:
+    program = assemble(config, corpus.tokenizer.vocab_size)
+    state = restore(program, checkpoints, workdir)
+    if state is None:
+        state = program.init()
+        if init_from:
+            state = state._replace(params=load_params(init_from, like=program.like.params))
+            say(f'starts from the parameters of {init_from}')
+    else:
+        say(f'resumes at step {int(state.step)}')
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
+    tracer = Profile(profile, workdir)
+    try:
+        outcome = run_steps(
+            config,
+            corpus,
+            program,
+            state,
+            checkpoints=checkpoints,
+            log=log,
+            progress=Progress(config.train.steps, start=int(state.step)),
+            scorer=Scorer(config, corpus, program.model, [r for r in records if r['step'] <= int(state.step)]),
+            profile=tracer,
+        )
+    except NonFiniteLoss as error:
+        log.write({'step': config.train.steps, 'split': 'event', 'event': 'non_finite', 'message': str(error)})
+        raise
+    finally:
+        tracer.stop()
+    if outcome.status == 'complete':
+        log.write({'step': outcome.step, 'split': 'event', 'event': 'complete', 'early': bool(outcome.reason)})
+        if outcome.reason:
+            say(f'stopped early at step {outcome.step}: {outcome.reason}')
+    return outcome
+
+
+def _by_counting(
+    model: Model,
+    config: Config,
+    corpus: Corpus,
+    workdir: str,
+    checkpoints: Checkpointer,
+    log: MetricsLog,
+    records: list[dict[str, Any]],
+    say: Any,
+) -> Outcome:
+    """A model of counts is trained by one pass over the tokens; the rest of a run is the same."""
+    if model.fit is None:
+        raise UsageError(f'config.model.kind={config.model.kind!r}: can be trained neither by gradient nor by counting')
+    began = time.perf_counter()
+    params = model.fit(corpus.train.tokens, hparams_of(config))
+    seconds = time.perf_counter() - began
+    say(f'{config.name}: counted {len(corpus.train.tokens):,} tokens in {seconds:.1f} s')
+    root = stream(jax.random.key(config.seed), 'root')
+    state = TrainState(step=jax.numpy.ones((), 'int32'), root=root, params=params, opt_state={})
+    record = {'step': 1, 'split': 'train', 'tokens': len(corpus.train.tokens)}
+    log.write({**record, 'tokens_per_second': len(corpus.train.tokens) / max(seconds, 1e-9)})
+    valid = Scorer(config, corpus, model).score(state, 1)
+    log.write(valid)
+    checkpoints.save(1, state, metric=valid['loss_nats'])
+    log.write({'step': config.train.steps, 'split': 'event', 'event': 'complete', 'early': False})
+    return Outcome(state, 1, 'complete', '', valid)
+
+
+def describe(mesh: jax.sharding.Mesh) -> str:
+    """'1 cpu device' or '8 cpu devices (data 8)'."""
+    axes = ', '.join(f'{name} {size}' for name, size in mesh.shape.items() if size > 1)
+    count, kind = mesh.devices.size, mesh.devices.flat[0].platform
+    return f'{count} {kind} device{"s" if count > 1 else ""}' + (f' ({axes})' if axes else '')

@@ -1,0 +1,53 @@
+"""The validation split of a run, scored with the parameters that would be used: the moving average if there is one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lmjax.data.corpus import Corpus
+from lmjax.data.loader import eval_batches
+from lmjax.train.config import Config
+from lmjax.train.evaluation import evaluate, make_eval_step
+from lmjax.train.state import TrainState
+from lmjax.types import Model, Tree
+
+
+def scored_params(state: TrainState) -> Tree:
+    """The parameters that evaluation and sampling use."""
+    return state.params if state.ema is None else state.ema
+
+
+class Scorer:
+    """Compiles once, scores at any step; knows the scores of earlier evaluations from the records."""
+
+    def __init__(self, config: Config, corpus: Corpus, model: Model, records: list[dict[str, Any]] | None = None) -> None:
+        self.config, self.corpus, self.model = config, corpus, model
+        self.eval_step = make_eval_step(model)
+        latest = {row['step']: row['loss_nats'] for row in records or [] if row.get('split') == 'valid'}
+        self.losses = [loss if isinstance(loss, float) else math.inf for _, loss in sorted(latest.items())]
+
+    def best_so_far(self) -> float:
+        return min(self.losses, default=math.inf)
+
+    def stale(self) -> int:
+        """Evaluations since the best one."""
+        return len(self.losses) - 1 - self.losses.index(min(self.losses)) if self.losses else 0
+
+    def score(self, state: TrainState, step: int) -> dict[str, Any]:
+        """The record of one evaluation of the validation split."""
+        train = self.config.train
+        params = scored_params(state)
+        rows = train.eval_batch_size or train.batch_size
+        batches = eval_batches(
+            self.corpus.valid,
+            seq_len=self.config.data.seq_len,
+            batch_size=rows,
+            order='contiguous' if train.carry else 'disjoint',
+            limit=train.eval_batches,
+        )
+        cache = self.model.init_cache(params, rows, 0) if train.carry else None
+        found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, cache=cache)
+        record = {'step': step, 'split': 'valid', **found, 'params': 'params' if state.ema is None else 'ema'}
+        self.losses.append(found['loss_nats'])
+        return record

@@ -1,0 +1,75 @@
+"""One optimizer step, whole on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lmjax.train.state import TrainState, row_keys, stream
+from lmjax.types import Batch, HParams, Model, Tree
+
+Loss = Callable[..., tuple[Any, Any]]
+
+
+def train_step(
+    model: Model,
+    loss: Loss,
+    make_tx: Callable[[HParams], optax.GradientTransformation],
+    state: TrainState,
+    batch: Batch,
+    hparams: HParams,
+    *,
+    accumulate: int = 1,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Sums over the whole batch, one division by its weight, one update.
+
+    Returns the next state and scalars: `loss` (the objective), `loss_nats` (cross-entropy), `tokens`, `grad_norm`.
+    """
+    weight = batch.weights.sum()
+    keys_B = row_keys(stream(state.root, 'dropout', state.step), batch.targets.shape[0])
+
+    def mean_loss(params: Tree, rows: tuple) -> tuple[Any, tuple]:
+        micro, keys, carry = rows
+        total, (_, sums, cache) = loss(model, params, micro, hparams, keys, carry)
+        return total / weight, (sums, cache if state.carry is not None else None)
+
+    rows = (batch, keys_B, state.carry)
+    grads, (sums, carry) = sum_gradients(mean_loss, state.params, rows, accumulate)
+    updates, opt_state = make_tx(hparams).update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if ema is not None:
+        ema = jax.tree.map(lambda old, new: old + (1 - hparams['ema']) * (new - old), ema, params)
+    metrics = {
+        'loss': sums['loss'] / weight,
+        'loss_nats': sums['nll'] / weight,
+        'tokens': weight,
+        'grad_norm': optax.global_norm(grads),
+    }
+    return TrainState(state.step + 1, state.root, params, opt_state, ema, carry), metrics
+
+
+def sum_gradients(mean_loss: Callable, params: Tree, rows: Tree, accumulate: int) -> tuple[Tree, tuple]:
+    """Gradients and sums over all rows, taken `accumulate` microbatches at a time.
+
+    Row r goes to microbatch r mod `accumulate`: on a sharded batch that split moves no data between devices.
+    """
+    grad = jax.grad(mean_loss, has_aux=True)
+    if accumulate == 1:
+        return grad(params, rows)
+
+    split = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1), rows)
+
+    def add(total: tuple, micro: Tree) -> tuple[tuple, Tree]:
+        grads, (sums, carry) = grad(params, micro)
+        return jax.tree.map(jnp.add, total, (grads, sums)), carry
+
+    shapes = jax.eval_shape(grad, params, jax.tree.map(lambda x: x[0], split))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
+    (grads, sums), carry = jax.lax.scan(add, zeros, split)
+    merged = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), carry)
+    return grads, (sums, merged)
