@@ -10,7 +10,7 @@ import jax
 
 from lmjax.config import choose, require
 from lmjax.models import build
-from lmjax.objectives import OBJECTIVES
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, state_shardings

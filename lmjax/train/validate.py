@@ -7,7 +7,7 @@ import dataclasses
 from lmjax.config import UsageError, choose, require
 from lmjax.data.windows import validate as validate_data
 from lmjax.models.config import NgramConfig
-from lmjax.objectives import OBJECTIVES
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import validate as validate_optim
 from lmjax.train.config import Config
 
