@@ -33,8 +33,8 @@ class MetricsLog:
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         cut = _mend(workdir / FILE)
-        self._files = contextlib.ExitStack()
-        self._file = self._files.enter_context(open(workdir / FILE, 'a', buffering=1, encoding='utf-8'))
+        descriptor = os.open(workdir / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._file = os.fdopen(descriptor, 'a', buffering=1, encoding='utf-8')
         self._board = _TensorBoard(workdir / 'tensorboard', purge_step=start) if tensorboard else None
         if cut:
             self.event(start, 'removed a line that a crash had cut short', text=cut)
@@ -56,7 +56,7 @@ class MetricsLog:
         if self._file.closed:
             return
         os.fsync(self._file.fileno())
-        self._files.close()
+        self._file.close()
         if self._board:
             self._board.close()
 
