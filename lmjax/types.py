@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = jax.Array | np.ndarray
-    Tree = Any  # a nested dict of arrays (parameters, caches, optimizer states)
-    HParams = Mapping[str, Any]  # scalars that a study may vary, as arrays or floats
+else:
+    Array = Any  # naming the type must not load jax: data and configs do without
+
+Tree = Any  # a nested dict of arrays (parameters, caches, optimizer states)
+HParams = Mapping[str, Any]  # scalars that a study may vary, as arrays or floats
 
 
 class Inputs(NamedTuple):
