@@ -39,17 +39,17 @@ class MetricsLog:
         if cut:
             self.event(start, 'removed a line that a crash had cut short', text=cut)
 
-    def write(self, step: int, values: Mapping[str, Any], *, split: str = 'train') -> None:
-        """Appends a record: numbers (also arrays of one element), strings, None."""
-        values = {name: _plain(value) for name, value in values.items()}
-        record = {'step': int(step), 'split': split, **{name: _strict(value) for name, value in values.items()}}
-        self._file.write(json.dumps(record, allow_nan=False) + '\n')
-        if self._board and split != EVENT:
-            self._board.write(int(step), split, values)
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends a record: `step`, `split`, and numbers (also arrays), strings, None, or dicts and lists of them."""
+        plain = {**record, 'step': int(record['step']), 'split': str(record['split'])}
+        plain = {name: _plain(value) for name, value in plain.items()}
+        self._file.write(json.dumps(_strict(plain), allow_nan=False) + '\n')
+        if self._board and plain['split'] != EVENT:
+            self._board.write(plain)
 
     def event(self, step: int, what: str, **details: Any) -> None:
         """Appends what happened: a resume, a changed field, a signal."""
-        self.write(step, {'event': what, **details}, split=EVENT)
+        self.write({'step': step, 'split': EVENT, 'event': what, **details})
 
     def close(self) -> None:
         """Makes both files complete."""
@@ -71,11 +71,11 @@ def read_metrics(workdir: Path | str, split: str | None = None) -> list[dict[str
     """The records in the order of their steps, the last one of each step and split; every event; a cut last line is left out.
 
     Raises:
-      UsageError: no such file, or a line in the middle is no record.
+      UsageError: a line in the middle is no record.
     """
     path = Path(workdir) / FILE
     if not path.is_file():
-        raise UsageError(f'workdir={str(workdir)!r}: there is no {FILE} in it; give the workdir of a run')
+        return []
     lines = path.read_bytes().split(b'\n')
     found: dict[Any, dict[str, Any]] = {}
     for number, line in enumerate(lines[:-1], start=1):
@@ -89,30 +89,6 @@ def read_metrics(workdir: Path | str, split: str | None = None) -> list[dict[str
     return [record for record in records if split in (None, record['split'])]
 
 
-class LateFetch:
-    """Brings metrics to the host one step late, so that it never waits for the step that was just started."""
-
-    def __init__(self) -> None:
-        self._waiting: tuple[int, Any] | None = None
-
-    def push(self, step: int, metrics: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        """Takes a step's metrics on the device, gives the previous push's step and numbers (None at the first)."""
-        for value in metrics.values():
-            if hasattr(value, 'copy_to_host_async'):
-                value.copy_to_host_async()
-        previous, self._waiting = self._waiting, (step, metrics)
-        return _fetched(previous)
-
-    def flush(self) -> tuple[int, dict[str, Any]] | None:
-        """Gives the last push's step and numbers, waiting for them."""
-        previous, self._waiting = self._waiting, None
-        return _fetched(previous)
-
-
-def _fetched(waiting: tuple[int, Any] | None) -> tuple[int, dict[str, Any]] | None:
-    return waiting and (waiting[0], {name: _plain(value) for name, value in waiting[1].items()})
-
-
 def _plain(value: Any) -> Any:
     """A Python number of an array of one element; a list of a larger one."""
     return value.tolist() if hasattr(value, 'tolist') else value
@@ -121,6 +97,8 @@ def _plain(value: Any) -> Any:
 def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return 'NaN' if math.isnan(value) else 'Infinity' if value > 0 else '-Infinity'
+    if isinstance(value, Mapping):
+        return {name: _strict(part) for name, part in value.items()}
     return [_strict(part) for part in value] if isinstance(value, list | tuple) else value
 
 
@@ -154,11 +132,11 @@ class _TensorBoard:
 
     def __init__(self, folder: Path, *, purge_step: int) -> None:
         self._folder, self._purge_step = folder, purge_step
-        self._queue: queue.SimpleQueue[tuple[int, str, Mapping[str, Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name='tensorboard', daemon=True)
 
-    def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
-        self._queue.put((step, split, values))
+    def write(self, record: Mapping[str, Any]) -> None:
+        self._queue.put(record)
         # Not before the first record: until then the processor belongs to compiling the step.
         if self._thread.ident is None:
             self._thread.start()
@@ -178,8 +156,7 @@ class _TensorBoard:
         from tensorboardX import SummaryWriter
 
         with SummaryWriter(str(self._folder), purge_step=self._purge_step or None) as writer:
-            while (item := self._queue.get()) is not None:
-                step, split, values = item
-                for name, value in values.items():
-                    if isinstance(value, int | float) and not isinstance(value, bool):
-                        writer.add_scalar(f'{split}/{name}', value, step)
+            while (record := self._queue.get()) is not None:
+                for name, value in record.items():
+                    if name != 'step' and isinstance(value, int | float) and not isinstance(value, bool):
+                        writer.add_scalar(f'{record["split"]}/{name}', value, record['step'])

@@ -16,7 +16,7 @@ PLAIN_SECONDS = 30.0  # or this long
 class Progress:
     """Progress of a run to `total` steps. Use it as a context, so that the terminal is left as it was.
 
-    Values that are shown when given: loss_nats, tokens_per_s, learning_rate; time left is measured here, from the
+    Values that are shown when given: loss_nats, tokens_per_second, learning_rate; time left is measured here, from the
     first update on, so that compiling does not count.
     """
 
@@ -30,11 +30,11 @@ class Progress:
         self._is_live = is_live(self._stream)
         self._bar: Any = None
 
-    def update(self, step: int, values: Mapping[str, Any]) -> None:
-        """Shows how far the run is: `step` optimizer steps are done."""
-        now = self._clock()
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Shows how far the run is; the record's `step` says how many optimizer steps are done."""
+        step, now = int(record['step']), self._clock()
         self._first = self._first or (step, now)
-        text = describe(values)
+        text = describe(record)
         if self._is_live:
             self._show(step, text, self._seconds_left(step, now))
         elif self._is_due(step, now):
@@ -42,6 +42,12 @@ class Progress:
             left = self._seconds_left(step, now)
             parts = [f'step {step}/{self._total}', text, f'{duration(left)} left' if step < self._total else '']
             self._print('  '.join(part for part in parts if part))
+
+    def evaluated(self, record: Mapping[str, Any]) -> None:
+        """Prints a line with an evaluation."""
+        bits = record.get('bits_per_byte')
+        loss = f'step {record["step"]}: validation loss {record["loss_nats"]:.4f}'
+        self.note(loss if bits is None else f'{loss}, {bits:.3f} bits per byte')
 
     def note(self, text: str) -> None:
         """Prints a line, above the live one."""
@@ -85,12 +91,12 @@ def is_live(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get('TERM') not in (None, 'dumb', '')
 
 
-def describe(values: Mapping[str, Any]) -> str:
-    """'loss 2.345  12.3k tokens/s  lr 3.0e-04', of those that are there."""
+def describe(record: Mapping[str, Any]) -> str:
+    """'loss 2.3450  12.3k tokens/s  lr 3.00e-04', of those that are there."""
     shown = [
-        (values.get('loss_nats'), 'loss {:.4f}'),
-        (values.get('tokens_per_s'), '{} tokens/s'),
-        (values.get('learning_rate'), 'lr {:.2e}'),
+        (record.get('loss_nats'), 'loss {:.4f}'),
+        (record.get('tokens_per_second'), '{} tokens/s'),
+        (record.get('learning_rate'), 'lr {:.2e}'),
     ]
     parts = [form.format(count(value) if 'tokens' in form else value) for value, form in shown if value is not None]
     return '  '.join(parts)
