@@ -1,0 +1,192 @@
+"""From `DataConfig` to token stores: read, clean, split, train the tokenizer, encode; all of it once per content."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmjax.config import UsageError, from_dict, require, to_dict
+from lmjax.data.cleaning import clean, validate_cleaning
+from lmjax.data.config import DataConfig
+from lmjax.data.sources import Source, open_source
+from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
+from lmjax.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_class, utf8
+
+CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
+BATCH_CHARS = 4_000_000  # of documents encoded at a time
+COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A source's text as tokens, split in two."""
+
+    train: TokenStore
+    valid: TokenStore
+    tokenizer: Tokenizer
+    counts: dict[str, int]  # documents read, kept, dropped_* and changed_*; characters and tokens of each split
+    digest: str  # of content, cleaning, split and tokenizer
+    provenance: str
+    folder: Path
+
+
+def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
+    """The corpus of a config, from the cache if it is there; with a tokenizer (a run's own), that one is used.
+
+    Raises UsageError for a source that is missing, empty or not text.
+    """
+    tokenizer_class(data.tokenizer)
+    validate_cleaning(data)
+    fraction = data.valid_fraction
+    require(0 < fraction < 1, 'data.valid_fraction', fraction, 'use a share between 0 and 1, as 0.1')
+    source = open_source(data.source)
+    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size]
+    key = store_key(source, data, [*kind, fraction])
+    folder = cache_folder(data) / key
+    meta = build_once(folder, lambda temporary: build_corpus(temporary, source, data, tokenizer))
+    tokenizer = tokenizer or load_tokenizer(folder / 'tokenizer')
+    train, valid = (read_stream(folder, name, meta) for name in ('train', 'valid'))
+    return Corpus(train, valid, tokenizer, meta['counts'], key, source.provenance, folder)
+
+
+def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig) -> TokenStore:
+    """A whole source as one stream, cleaned as `data` says and encoded by a run's tokenizer."""
+    source = open_source(source_name)
+    folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest])
+
+    def build(temporary: Path) -> dict[str, Any]:
+        texts, counts = read_documents(source, data)
+        return {'counts': counts, 'streams': {'whole': encode_stream(temporary, 'whole', texts, tokenizer)}}
+
+    return read_stream(folder, 'whole', build_once(folder, build))
+
+
+def encode_text(text: str, tokenizer: Tokenizer) -> TokenStore:
+    """One document as a stream in memory, as it stands (no cleaning)."""
+    ids = tokenizer.encode_documents([text])
+    return memory_store(ids, text_bytes=len(utf8(text)), vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
+
+
+def cache_folder(data: DataConfig) -> Path:
+    """`data.cache_dir`, or tokens/ in the user's cache folder."""
+    if data.cache_dir:
+        return Path(data.cache_dir).expanduser()
+    home = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+    return Path(home) / 'lmjax' / 'tokens'
+
+
+def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:
+    """Digest of everything that decides what a store holds."""
+    cleaning = {name: getattr(data, name) for name in CLEANING}
+    parts = [FORMAT, source.digest, cleaning, *more]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def read_documents(source: Source, data: DataConfig) -> tuple[list[str], dict[str, int]]:
+    """Cleaned documents and the counts; raises UsageError when nothing is left."""
+    counts: Counter[str] = Counter()
+    texts = list(clean(source.documents(), data, counts))
+    if not texts:
+        dropped = ', '.join(f'{name}={n}' for name, n in counts.items() if name.startswith('dropped_'))
+        raise UsageError(
+            f'data.source={source.name!r}: no text is left ({dropped or "it is empty"}); relax the cleaning options'
+        )
+    return texts, dict(counts)
+
+
+def split_documents(texts: Sequence[str], fraction: float, *, interleaved: bool) -> tuple[list[str], list[str]]:
+    """Training and validation documents.
+
+    The last `fraction` of the characters is held out. The document in which the boundary falls goes to validation whole,
+    unless it is longer than the whole share: then it is cut there. Interleaved: every tenth document for a tenth.
+    """
+    if interleaved:
+        every = max(2, round(1 / fraction))
+        return [text for i, text in enumerate(texts) if i % every != every - 1], list(texts[every - 1 :: every])
+    total = sum(map(len, texts))
+    before, boundary = 0, total - max(1, int(total * fraction))
+    for i, text in enumerate(texts):
+        if before + len(text) > boundary:
+            cut = boundary - before if len(text) > total - boundary else 0
+            head, tail = text[:cut], text[cut:]
+            return [*texts[:i], *([head] if head else [])], [tail, *texts[i + 1 :]]
+        before += len(text)
+    raise AssertionError('the boundary lies inside the text')
+
+
+def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Writes both streams, the tokenizer and the held-out text into a folder; returns its meta."""
+    texts, counts = read_documents(source, data)
+    train, valid = split_documents(texts, data.valid_fraction, interleaved=source.interleaved)
+    if not train or not valid:
+        raise UsageError(f'data.source={source.name!r}: too little text to split ({len(texts)} documents); give more text')
+    if tokenizer is None:
+        tokenizer = tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size)
+    tokenizer.save(folder / 'tokenizer')
+    (folder / 'valid.txt').write_bytes(utf8(''.join(valid))[:COMPRESSED_BYTES])
+    splits = {'train': train, 'valid': valid}
+    streams = {name: encode_stream(folder, name, part, tokenizer) for name, part in splits.items()}
+    for name, part in splits.items():
+        counts |= {
+            f'{name}_documents': len(part),
+            f'{name}_chars': sum(map(len, part)),
+            f'{name}_tokens': streams[name]['tokens'],
+        }
+    return {'counts': counts, 'streams': streams}
+
+
+def encode_stream(folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Encodes documents a few million characters at a time and writes them."""
+    ids = (ids for batch in batches(texts) for ids in tokenizer.encode_documents(batch))
+    meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
+    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts)}
+
+
+def batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Runs of whole documents of at most BATCH_CHARS characters, or one longer document."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and size + len(text) > BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    yield batch
+
+
+def compressor_lines(corpus: Corpus) -> dict[str, float]:
+    """Bits per byte that general compressors need for the held-out text (its first 16 MiB), kept beside the store."""
+    path = corpus.folder / '.compressors.json'
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    text = (corpus.folder / 'valid.txt').read_bytes()
+    sizes = {'gzip -9': len(gzip.compress(text, 9, mtime=0)), 'xz': len(lzma.compress(text))}
+    lines = {name: 8 * size / len(text) for name, size in sizes.items()}
+    with contextlib.suppress(OSError):  # a read-only cache: it is computed again next time
+        path.write_text(json.dumps(lines))
+    return lines
+
+
+def start_preparing(data: DataConfig) -> subprocess.Popen[bytes]:
+    """Prepares in a process of its own, so that it runs while this one imports and compiles.
+
+    `prepare` then waits for it at the store's lock and, should it have failed, does the work and reports the reason itself.
+    """
+    command = [sys.executable, '-m', 'lmjax.data.corpus', json.dumps(to_dict(data))]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == '__main__':
+    prepare(from_dict(json.loads(sys.argv[1])))

@@ -1,0 +1,218 @@
+"""Where text comes from: `data.source` is the name of a row of SOURCES, then `:` and its argument.
+
+A source is opened once, which checks that it can be read and digests its content, and may then be read any number of
+times, always in the same order.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from lmjax.config import UsageError, choose
+from lmjax.data import synthetic
+
+STDLIB_SKIPPED = frozenset({'test', 'tests', 'idlelib', 'site-packages', 'dist-packages', '__pycache__'})
+
+
+class Source(NamedTuple):
+    """Documents in a fixed order; None stands for a record that could not be read (cleaning counts it)."""
+
+    name: str  # as in data.source
+    documents: Callable[[], Iterator[str | None]]
+    digest: str  # SHA-256 of the content
+    provenance: str  # one line for people
+    interleaved: bool = False  # validation takes every tenth document rather than the last tenth
+
+
+def open_source(name: str) -> Source:
+    """The source of `data.source=name`; raises UsageError when it is missing, empty or not text."""
+    kind, _, argument = name.partition(':')
+    return choose(SOURCES, kind, 'data.source')(name, argument)
+
+
+def bad_source(name: str, what: str, remedy: str) -> UsageError:
+    return UsageError(f'data.source={name!r}: {what}; {remedy}')
+
+
+def open_stdlib(name: str, argument: str) -> Source:
+    """The running Python's library sources, sorted by path, then the topics of the language reference, sorted by title.
+
+    Folders of tests (`test`, and `tests` inside packages), idlelib and installed packages are left out. The file that
+    holds the reference as one Python literal is replaced by its topics, each a document of its own.
+    """
+    if argument:
+        raise bad_source(name, 'stdlib takes no argument', 'use data.source=stdlib')
+    root = sysconfig.get_path('stdlib')
+    paths = [path for path in library_files(root) if path != os.path.join('pydoc_data', 'topics.py')]
+    if not paths:
+        raise bad_source(name, 'this Python has no library sources', 'use data.source=text:GLOB')
+
+    def documents() -> Iterator[str]:
+        for path in paths:
+            yield read_bytes(os.path.join(root, path)).decode('utf-8-sig', 'replace')
+        yield from reference_topics()
+
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.encode() + b'\0' + hashlib.sha256(read_bytes(os.path.join(root, path))).digest())
+    digest.update(json.dumps(reference_topics()).encode())
+    provenance = f'standard library of Python {sys.version.split()[0]}: {len(paths)} files and the language reference'
+    return Source(name, documents, digest.hexdigest(), provenance, interleaved=True)
+
+
+def library_files(root: str) -> list[str]:
+    """Relative paths of the library's .py files in sorted order."""
+    found = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = [name for name in subfolders if name not in STDLIB_SKIPPED]
+        found += [os.path.relpath(os.path.join(folder, file), root) for file in files if file.endswith('.py')]
+    return sorted(found)
+
+
+def reference_topics() -> list[str]:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:  # some distributions leave it out
+        return []
+    return [topics[title] for title in sorted(topics)]
+
+
+def read_bytes(path: str) -> bytes:
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def matching_files(name: str, pattern: str) -> list[str]:
+    """Files that match a glob (`**` goes into folders), sorted; at least one."""
+    kind = name.partition(':')[0]
+    if not pattern:
+        raise bad_source(name, 'no files named', f"use data.source='{kind}:FOLDER/*.txt'")
+    pattern = os.path.expanduser(pattern)
+    paths = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
+    files = sorted(path for path in paths if os.path.isfile(path))
+    if not files and paths:
+        raise bad_source(name, 'this is a folder', f"name its files: '{kind}:{os.path.join(pattern, '**', '*.txt')}'")
+    if not files:
+        raise bad_source(name, 'no file matches', f'check the path; it is relative to {os.getcwd()}')
+    return files
+
+
+def read_text(name: str, path: str) -> str:
+    """The whole file, which must be UTF-8 (with or without a byte-order mark) and no binary."""
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise bad_source(name, f'{path}: {error.strerror}', 'make the file readable') from None
+    if content[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        raise bad_source(name, f'{path} is UTF-16', f'convert it: iconv -f UTF-16 -t UTF-8 {path} > NEW')
+    position = content.find(b'\0')
+    if position >= 0:
+        raise bad_source(name, f'{path} is binary (a zero byte at {position})', 'name text files only')
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        what = f'{path} is not UTF-8 (byte {content[error.start]:#04x} at {error.start})'
+        raise bad_source(name, what, f'convert it: iconv -f LATIN1 -t UTF-8 {path} > NEW, or remove it') from None
+
+
+def digest_files(name: str, paths: list[str]) -> str:
+    """SHA-256 over the contents in order; names do not matter, so a corpus may move."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, 'rb') as file:
+                digest.update(hashlib.file_digest(file, 'sha256').digest())
+        except OSError as error:
+            raise bad_source(name, f'{path}: {error.strerror}', 'make the file readable') from None
+    return digest.hexdigest()
+
+
+def open_text(name: str, argument: str) -> Source:
+    """Text files, each a document."""
+    paths = matching_files(name, argument)
+    if not any(map(os.path.getsize, paths)):
+        raise bad_source(name, 'every file is empty', 'name files with text in them')
+
+    def documents() -> Iterator[str]:
+        return (read_text(name, path) for path in paths)
+
+    return Source(name, documents, digest_files(name, paths), f'{len(paths)} text files')
+
+
+def open_jsonl(name: str, argument: str) -> Source:
+    """Files of one JSON object a line; the document is the string in `field` (after `#`, by default `text`)."""
+    pattern, _, field = argument.partition('#')
+    field = field or 'text'
+    paths = matching_files(name, pattern)
+    check_field(name, paths, field)
+
+    def documents() -> Iterator[str | None]:
+        for path in paths:
+            with open(path, 'rb') as file:
+                for line in file:
+                    if line.strip():
+                        yield json_field(line, field)
+
+    digest = hashlib.sha256(f'{digest_files(name, paths)} {field}'.encode()).hexdigest()
+    return Source(name, documents, digest, f'{len(paths)} JSON-lines files, field {field!r}')
+
+
+def json_record(line: bytes) -> dict[str, object]:
+    """The object on a line, or an empty one where the line is not a JSON object in UTF-8."""
+    try:
+        record = json.loads(line.decode('utf-8-sig'))
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def json_field(line: bytes, field: str) -> str | None:
+    text = json_record(line).get(field)
+    return text if isinstance(text, str) else None
+
+
+def check_field(name: str, paths: list[str], field: str) -> None:
+    """Raises UsageError unless one of the first thousand rows has the field as a string."""
+    fields: dict[str, None] = {}
+    for path in paths:
+        with open(path, 'rb') as file:
+            for _, line in zip(range(1000), file, strict=False):
+                record = json_record(line)
+                if isinstance(record.get(field), str):
+                    return
+                fields.update(dict.fromkeys(key for key, value in record.items() if isinstance(value, str)))
+    if not fields:
+        raise bad_source(name, 'no row is a JSON object with a string in it', 'write one object a line, as UTF-8')
+    raise bad_source(name, f'no row has text in the field {field!r}', f'put one of {", ".join(fields)} after #')
+
+
+def open_tfds(name: str, argument: str) -> Source:
+    """A TensorFlow Datasets builder prepared as array_record; read without TensorFlow."""
+    from lmjax.data import tfds_text
+
+    return Source(name, *tfds_text.open_dataset(name, argument))
+
+
+def open_synthetic(name: str, argument: str) -> Source:
+    """Documents made by a rule from a seed, for ablations and tests; options after `:` as key=value,key=value."""
+    kind = name.partition(':')[0]
+    options = synthetic.parse_options(name, kind, argument)
+    digest = hashlib.sha256(f'{synthetic.VERSION} {kind} {sorted(options.items())}'.encode()).hexdigest()
+    settings = ', '.join(f'{key}={value}' for key, value in options.items())
+    return Source(name, lambda: synthetic.TASKS[kind](**options), digest, f'synthetic {kind}: {settings}')
+
+
+SOURCES: dict[str, Callable[[str, str], Source]] = {
+    'stdlib': open_stdlib,
+    'text': open_text,
+    'jsonl': open_jsonl,
+    'tfds': open_tfds,
+    **dict.fromkeys(synthetic.TASKS, open_synthetic),
+}
