@@ -1,0 +1,122 @@
+"""From logits to the next token: pure functions on logits_BxV, their parameters traced, so no setting recompiles anything.
+
+The order is the one that people know: repetition penalty, temperature, top-k, top-p, min-p; each reads the distribution that
+the one before left. What is ruled out gets minus infinity. A temperature of 0 means greedy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.config import require
+
+if TYPE_CHECKING:
+    from lmjax.generate.config import SamplingConfig
+
+
+class Knobs(NamedTuple):
+    """The scalars of a SamplingConfig that the compiled sampler reads."""
+
+    temperature: Any
+    top_k: Any
+    top_p: Any
+    min_p: Any
+    repetition_penalty: Any
+    greedy: Any
+
+
+def validate(sampling: SamplingConfig) -> None:
+    """Raises UsageError for settings outside their ranges."""
+    s = sampling
+    for field in ('temperature', 'top_p', 'min_p', 'repetition_penalty'):
+        require(math.isfinite(getattr(s, field)), f'sample.{field}', getattr(s, field), 'must be a finite number')
+    require(s.max_new_tokens >= 1, 'sample.max_new_tokens', s.max_new_tokens, 'must be at least 1')
+    require(s.num_samples >= 1, 'sample.num_samples', s.num_samples, 'must be at least 1')
+    require(s.temperature >= 0, 'sample.temperature', s.temperature, 'must not be negative; 0 means greedy')
+    require(s.top_k >= 0, 'sample.top_k', s.top_k, 'must not be negative; 0 turns it off')
+    require(0 < s.top_p <= 1, 'sample.top_p', s.top_p, 'must be above 0 and at most 1; 1 turns it off')
+    require(0 <= s.min_p <= 1, 'sample.min_p', s.min_p, 'must be between 0 and 1; 0 turns it off')
+    penalty = s.repetition_penalty
+    require(penalty > 0, 'sample.repetition_penalty', penalty, 'must be above 0; 1 turns it off, 1.2 discourages repeats')
+    require(0 <= s.seed < 2**31, 'sample.seed', s.seed, 'must be between 0 and 2147483647')
+    require(all(s.stop), 'sample.stop', s.stop, 'a stop string must not be empty')
+
+
+def knobs_of(sampling: SamplingConfig) -> Knobs:
+    """The traced scalars of a validated config."""
+    return Knobs(
+        temperature=np.float32(sampling.temperature),
+        top_k=np.int32(min(sampling.top_k, 2**31 - 1)),
+        top_p=np.float32(sampling.top_p),
+        min_p=np.float32(sampling.min_p),
+        repetition_penalty=np.float32(sampling.repetition_penalty),
+        greedy=np.bool_(sampling.greedy or sampling.temperature == 0),
+    )
+
+
+def repetition_penalty(logits_BxV: jax.Array, seen_BxV: jax.Array, penalty: Any) -> jax.Array:
+    """Seen tokens' logits are divided by the penalty if positive, else multiplied by it (Keskar et al. 2019, section 4.1)."""
+    punished = jnp.where(logits_BxV > 0, logits_BxV / penalty, logits_BxV * penalty)
+    return jnp.where(seen_BxV, punished, logits_BxV)
+
+
+def temperature(logits_BxV: jax.Array, value: Any) -> jax.Array:
+    """Logits over the temperature; 0 leaves them, for greedy decoding does not look at their scale."""
+    return logits_BxV / jnp.where(value > 0, value, 1.0)
+
+
+def top_k(logits_BxV: jax.Array, k: Any) -> jax.Array:
+    """The k most likely tokens, exactly k: among equals the lower id stays. 0 keeps all."""
+
+    def cut(logits_BxV: jax.Array) -> jax.Array:
+        return _keep_ranks(logits_BxV, lambda ranked_BxV: jnp.broadcast_to(_ranks(ranked_BxV) < k, ranked_BxV.shape))
+
+    return jax.lax.cond(k > 0, cut, lambda logits_BxV: logits_BxV, logits_BxV)
+
+
+def top_p(logits_BxV: jax.Array, p: Any) -> jax.Array:
+    """The smallest set of most likely tokens whose probability reaches p (Holtzman et al. 2020, section 3.1). 1 keeps all."""
+
+    def nucleus(ranked_BxV: jax.Array) -> jax.Array:
+        prob_BxV = jax.nn.softmax(ranked_BxV, axis=-1)
+        return (jnp.cumsum(prob_BxV, axis=-1) - prob_BxV < p) | (_ranks(ranked_BxV) == 0)
+
+    return jax.lax.cond(p < 1, lambda x_BxV: _keep_ranks(x_BxV, nucleus), lambda x_BxV: x_BxV, logits_BxV)
+
+
+def min_p(logits_BxV: jax.Array, p: Any) -> jax.Array:
+    """The tokens at least p times as likely as the most likely one (Nguyen et al. 2024, section 3). 0 keeps all."""
+    floor_Bx1 = jnp.max(logits_BxV, axis=-1, keepdims=True) + jnp.log(p)
+    return jnp.where(logits_BxV >= floor_Bx1, logits_BxV, -jnp.inf)
+
+
+def process(logits_BxV: jax.Array, seen_BxV: jax.Array, knobs: Knobs) -> jax.Array:
+    """All of the above in their order: logits whose softmax is the distribution that is sampled."""
+    logits_BxV = repetition_penalty(logits_BxV.astype(jnp.float32), seen_BxV, knobs.repetition_penalty)
+    logits_BxV = temperature(logits_BxV, knobs.temperature)
+    return min_p(top_p(top_k(logits_BxV, knobs.top_k), knobs.top_p), knobs.min_p)
+
+
+def sample(logits_BxV: jax.Array, seen_BxV: jax.Array, knobs: Knobs, keys_B: jax.Array) -> jax.Array:
+    """The next token of each row, B int32; each row draws with its own key, whatever batch it travels in."""
+    logits_BxV = process(logits_BxV, seen_BxV, knobs)
+    drawn_B = jax.vmap(jax.random.categorical)(keys_B, logits_BxV)
+    return jnp.where(knobs.greedy, jnp.argmax(logits_BxV, axis=-1), drawn_B).astype(jnp.int32)
+
+
+def _ranks(ranked_BxV: jax.Array) -> jax.Array:
+    return jnp.arange(ranked_BxV.shape[-1])[None]
+
+
+def _keep_ranks(logits_BxV: jax.Array, choose_ranks: Any) -> jax.Array:
+    """Keeps what `choose_ranks` keeps of the logits in descending order; ties are in order of ids."""
+    order_BxV = jnp.argsort(logits_BxV, axis=-1, stable=True, descending=True)
+    kept_BxV = choose_ranks(jnp.take_along_axis(logits_BxV, order_BxV, axis=-1))
+    row_Bx1 = jnp.arange(logits_BxV.shape[0])[:, None]
+    kept_BxV = jnp.zeros_like(kept_BxV).at[row_Bx1, order_BxV].set(kept_BxV)
+    return jnp.where(kept_BxV, logits_BxV, -jnp.inf)
