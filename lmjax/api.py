@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError
@@ -29,15 +28,12 @@ def train(
       UsageError: bad input, in one line, before any device work.
       lmjax.train.loop.NonFiniteLoss: the loss is no longer a number.
     """
-    from lmjax.data.corpus import prepare
-    from lmjax.train.workdir import open_run
+    from lmjax.data.corpus import prepare, start_preparing
+    from lmjax.train.workdir import check_workdir, open_run
 
-    with ThreadPoolExecutor(1) as pool:
-        # Text is prepared while jax is imported and the config is checked against it.
-        from lmjax.data.windows import validate as validate_data
-
-        validate_data(config.data)
-        pending = pool.submit(prepare, config.data)
+    check_workdir(workdir)
+    preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
+    try:
         from lmjax.train import run
         from lmjax.train.profile import parse_span
         from lmjax.train.validate import validate
@@ -47,11 +43,15 @@ def train(
             parse_span(profile)
         if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
             raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
-        corpus = pending.result()
+        preparing.wait()
+    finally:
+        preparing.terminate()
+    corpus = prepare(config.data)
+    config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
-        return {'status': 'complete', 'steps': config.train.steps}
+        return {'status': 'complete', 'steps': train.steps}
     return run.train(config, workdir, corpus, changed=changed, init_from=init_from, profile=profile, say=say)
 
 
@@ -122,10 +122,10 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     """
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build
-    from lmjax.train.restore import load_model_params
+    from lmjax.train.restore import load_params
     from lmjax.train.workdir import read_config
 
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)
-    return Run(workdir, config, model, load_model_params(workdir, model, step=step), tokenizer)
+    return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)

@@ -1,7 +1,5 @@
 """What text a run reads and how it becomes batches."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from lmjax.config import free

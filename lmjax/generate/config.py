@@ -1,7 +1,5 @@
 """How text is sampled."""
 
-from __future__ import annotations
-
 import dataclasses
 
 

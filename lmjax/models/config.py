@@ -1,7 +1,5 @@
 """The configs of the networks; `kind` is the row of MODELS that builds it."""
 
-from __future__ import annotations
-
 import dataclasses
 
 

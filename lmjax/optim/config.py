@@ -1,7 +1,5 @@
 """Which optimizer updates the parameters, and how fast."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from lmjax.config import choose, require

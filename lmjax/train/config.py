@@ -1,7 +1,5 @@
 """The whole config of a run: what `get_config()` in a config file returns."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from lmjax.config import free

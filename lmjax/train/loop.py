@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from typing import Any, NamedTuple
 
 import jax
 
-from lmjax.config import UsageError
+from lmjax.config import fingerprint
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import train_batches
 from lmjax.optim import schedule
@@ -20,6 +19,7 @@ from lmjax.train.metrics import MetricsLog
 from lmjax.train.profile import Profile
 from lmjax.train.program import Program
 from lmjax.train.progress import Progress
+from lmjax.train.restore import storable
 from lmjax.train.scoring import Scorer
 from lmjax.train.state import TrainState
 
@@ -34,6 +34,13 @@ class Outcome(NamedTuple):
 
 class NonFiniteLoss(ArithmeticError):
     """The loss or its gradient is not a number; the message names the step and the last good checkpoint."""
+
+    def __init__(self, step: int, name: str, value: float, good: int | None) -> None:
+        self.step = step
+        saved = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved yet'
+        super().__init__(
+            f'step {step}: {name} is {value}; {saved}; try a lower optim.learning_rate or optim.clip_norm=1.0'
+        )
 
 
 def run_steps(
@@ -60,7 +67,8 @@ def run_steps(
         corpus.train, config.data, seed=config.seed, batch_size=train.batch_size, start=start
     )
     shape = schedule(config.optim, train.steps)
-    window = _Window(config, checkpoints, lambda step: float(shape(step)) * config.optim.learning_rate)
+    window = _Window(config, checkpoints, lambda step: float(shape(step)) * optim.learning_rate)
+    meta = {'fingerprint': fingerprint(config)}
     best, stale, valid = scorer.best_so_far(), scorer.stale(), {}
     with Interruption() as interruption, progress:
         for step in range(start + 1, train.steps + 1):
@@ -82,13 +90,13 @@ def run_steps(
                 stale = 0 if valid['loss_nats'] < best else stale + 1
                 best = min(best, valid['loss_nats'])
             if save_due:
-                checkpoints.save(step, state, metric=valid['loss_nats'] if due else None)
+                checkpoints.save(step, storable(state), meta, metric=valid['loss_nats'] if due else None)
             if due and train.patience and stale >= train.patience and step < train.steps:
                 return Outcome(state, step, 'complete', f'no better validation loss in {stale} evaluations', valid)
             if interruption.requested:
                 window.read(keep_last=False)
                 if not save_due:
-                    checkpoints.save(step, state)
+                    checkpoints.save(step, storable(state), meta)
                 return Outcome(state, step, 'interrupted', interruption.requested, valid)
     return Outcome(state, train.steps, 'complete', '', valid)
 
@@ -137,20 +145,4 @@ class _Window:
     def _check(self, step: int, row: dict[str, float]) -> None:
         for name in ('loss', 'grad_norm'):
             if not math.isfinite(row[name]):
-                self.checkpoints.wait()
-                good = self.checkpoints.latest()
-                raise NonFiniteLoss(
-                    f'step {step}: {name} is {row[name]}; '
-                    + (f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved yet')
-                    + '; try a lower config.optim.learning_rate or config.optim.clip_norm=1.0'
-                )
-
-
-def restore(program: Program, checkpoints: Checkpointer, workdir: str) -> TrainState | None:
-    """The newest valid checkpoint's state on the program's mesh, or None where there is none."""
-    step = checkpoints.latest()
-    if step is None:
-        if os.path.isdir(os.path.join(workdir, 'checkpoints')) and checkpoints.had_any():
-            raise UsageError(f'--workdir={workdir!r}: every checkpoint is damaged; start anew in another folder')
-        return None
-    return checkpoints.restore(step, program.like)
+                raise NonFiniteLoss(step, name, row[name], self.checkpoints.latest())

@@ -40,7 +40,7 @@ def assemble(config: Config, vocab_size: int) -> Program:
     """
     model = build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len)
     check_carry(config, model)
-    objective = choose(OBJECTIVES, config.objective.kind, 'config.objective.kind')
+    objective = choose(OBJECTIVES, config.objective.kind, 'objective.kind')
     make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps)
     hparams = hparams_of(config)
     mesh = make_mesh(config.mesh)
@@ -49,7 +49,7 @@ def assemble(config: Config, vocab_size: int) -> Program:
         model,
         make_tx,
         hparams=hparams,
-        carry_rows=config.train.batch_size if config.train.carry else 0,
+        carry_rows=config.train.batch_size if train.carry else 0,
     )
     root = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, root)
@@ -76,12 +76,12 @@ def assemble(config: Config, vocab_size: int) -> Program:
 
 def check_carry(config: Config, model: Model) -> None:
     """A carried state needs a recurrent network and rows that go on where they left off."""
-    if not config.train.carry:
+    if not train.carry:
         return
-    require(model.traits.recurrent, 'config.train.carry', True, f'a {config.model.kind} has no state to carry; set it to false')
+    require(model.traits.recurrent, 'train.carry', True, f'a {config.model.kind} has no state to carry; set it to false')
     require(
-        config.data.order == 'contiguous' and config.data.layout == 'windows',
-        'config.train.carry',
+        data.order == 'contiguous' and data.layout == 'windows',
+        'train.carry',
         True,
-        "needs config.data.order='contiguous' and config.data.layout='windows', so that each row goes on where it left off",
+        "needs data.order='contiguous' and data.layout='windows', so that each row goes on where it left off",
     )

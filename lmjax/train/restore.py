@@ -1,25 +1,62 @@
-"""Parameters out of a finished or running run's folder."""
+"""States and parameters out of a run's checkpoints."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
+
+import jax
+import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.train.checkpoint import Checkpointer
-from lmjax.types import Tree
+from lmjax.train.state import TrainState
+from lmjax.types import Model, Tree
 
 
-def load_params(workdir: str, *, like: Tree, step: int | None = None) -> Tree:
+def storable(state: TrainState) -> TrainState:
+    """The state with its key as plain numbers, as it lies on disk."""
+    return state._replace(root=jax.random.key_data(state.root))
+
+
+def restore_state(checkpoints: Checkpointer, like: TrainState) -> TrainState | None:
+    """The newest valid checkpoint's state, on the shardings of `like`; None where nothing was saved yet.
+
+    Raises:
+      UsageError: the stored state does not fit, or every checkpoint is damaged.
+    """
+    step = checkpoints.latest()
+    if step is None:
+        return None
+    root = jax.eval_shape(jax.random.key_data, like.root)
+    stored = checkpoints.restore(step, like._replace(root=jax.ShapeDtypeStruct(root.shape, root.dtype, sharding=like.root.sharding)))
+    return stored._replace(root=jax.random.wrap_key_data(stored.root))
+
+
+def load_params(workdir: str, model: Model, *, step: int | None = None, flag: str = '--workdir') -> Tree:
     """The parameters of the newest valid checkpoint (or of `step`), the moving average where the run keeps one.
 
     Raises:
-      UsageError: the folder holds no checkpoint, or its parameters do not fit `like`.
+      UsageError: the folder holds no checkpoint, or its parameters are not the model's.
     """
-    folder = os.path.join(workdir, 'checkpoints')
-    checkpoints = Checkpointer(folder, keep_latest=0, keep_best=0)
+    checkpoints = Checkpointer(os.path.join(workdir, 'checkpoints'))
     found = checkpoints.latest() if step is None else step
     if found is None:
-        raise UsageError(f'--workdir={workdir!r}: holds no checkpoint yet; train it first')
-    paths = checkpoints.paths(found)
-    part = 'ema' if any(path.startswith('ema/') for path in paths) else 'params'
-    return checkpoints.restore(found, {part: like}, partial=True)[part]
+        raise UsageError(f'{flag}={workdir!r}: holds no checkpoint yet; train it first')
+    leaves = checkpoints.manifest(found).leaves
+    part = 'ema' if any(path.startswith('ema/') for path in leaves) else 'params'
+    like = jax.eval_shape(model.init, jax.random.key(0), {}) if model.traits.trainable else _as_stored(leaves, part)
+    return checkpoints.restore(found, like, part=part)
+
+
+def _as_stored(leaves: dict[str, Any], part: str) -> Tree:
+    """Counted models have as many parameters as their text asked for: the checkpoint says how many."""
+    tree: Tree = {}
+    for path, leaf in leaves.items():
+        first, *names = path.split('/')
+        if first == part:
+            node = tree
+            for name in names[:-1]:
+                node = node.setdefault(name, {})
+            node[names[-1]] = jax.ShapeDtypeStruct(tuple(leaf.shape), np.dtype(leaf.dtype))
+    return tree

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any
 
 import jax
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
+from lmjax.data.loader import epoch_steps
 from lmjax.models import build
 from lmjax.train.checkpoint import Checkpointer
 from lmjax.train.config import Config
 from lmjax.train.finish import finish
-from lmjax.train.loop import NonFiniteLoss, Outcome, restore, run_steps
+from lmjax.train.loop import NonFiniteLoss, Outcome, run_steps
 from lmjax.train.metrics import MetricsLog, read_metrics
 from lmjax.train.profile import Profile
 from lmjax.train.program import Program, assemble
 from lmjax.train.progress import Progress
-from lmjax.train.restore import load_params
+from lmjax.train.restore import load_params, restore_state, storable
 from lmjax.train.scoring import Scorer
 from lmjax.train.state import TrainState, hparams_of, stream
 from lmjax.types import Model
@@ -48,14 +50,14 @@ def train(
     )
     with MetricsLog(workdir, tensorboard=config.log.tensorboard) as log:
         if changed:
-            log.write({'step': checkpoints.latest() or 0, 'split': 'event', 'event': 'config_changed', 'changed': changed})
+            log.event(checkpoints.latest() or 0, 'config changed', changed=changed)
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
             outcome = _by_gradient(*args, init_from=init_from, profile=profile)
         else:
             outcome = _by_counting(model, *args)
-        checkpoints.wait()
+        checkpoints.close()
         if outcome.status == 'interrupted':
             say(f'{outcome.reason}: saved step {outcome.step} in {workdir}; run the same command again to go on')
         else:
@@ -63,10 +65,19 @@ def train(
     return {**outcome.valid, 'status': outcome.status, 'steps': outcome.step}
 
 
+def resolve(config: Config, corpus: Corpus) -> Config:
+    """The config with `train.steps` worked out from `train.epochs` where it is 0."""
+    if train.steps:
+        return config
+    train = config.train
+    steps = epoch_steps(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size) * train.epochs
+    return dataclasses.replace(config, train=dataclasses.replace(train, steps=max(1, round(steps))))
+
+
 def is_complete(config: Config, workdir: str) -> bool:
     """Whether the run in `workdir` has done all its steps, or stopped early for good."""
     ended = [row for row in read_metrics(workdir) if row.get('split') == 'event' and row.get('event') == 'complete']
-    return any(row['step'] >= config.train.steps or row.get('early') for row in ended)
+    return any(row['step'] >= train.steps or row.get('early') for row in ended)
 
 
 def _by_gradient(
@@ -82,11 +93,11 @@ def _by_gradient(
     profile: str,
 ) -> Outcome:
     program = assemble(config, corpus.tokenizer.vocab_size)
-    state = restore(program, checkpoints, workdir)
+    state = restore_state(checkpoints, program.like)
     if state is None:
         state = program.init()
         if init_from:
-            state = state._replace(params=load_params(init_from, like=program.like.params))
+            state = state._replace(params=load_params(init_from, program.model, flag='--init_from'))
             say(f'starts from the parameters of {init_from}')
     else:
         say(f'resumes at step {int(state.step)}')
@@ -106,12 +117,12 @@ def _by_gradient(
             profile=tracer,
         )
     except NonFiniteLoss as error:
-        log.write({'step': config.train.steps, 'split': 'event', 'event': 'non_finite', 'message': str(error)})
+        log.event(error.step, 'not finite', message=str(error))
         raise
     finally:
         tracer.stop()
     if outcome.status == 'complete':
-        log.write({'step': outcome.step, 'split': 'event', 'event': 'complete', 'early': bool(outcome.reason)})
+        log.event(outcome.step, 'complete', early=bool(outcome.reason))
         if outcome.reason:
             say(f'stopped early at step {outcome.step}: {outcome.reason}')
     return outcome
@@ -129,7 +140,7 @@ def _by_counting(
 ) -> Outcome:
     """A model of counts is trained by one pass over the tokens; the rest of a run is the same."""
     if model.fit is None:
-        raise UsageError(f'config.model.kind={config.model.kind!r}: can be trained neither by gradient nor by counting')
+        raise UsageError(f'model.kind={config.model.kind!r}: can be trained neither by gradient nor by counting')
     began = time.perf_counter()
     params = model.fit(corpus.train.tokens, hparams_of(config))
     seconds = time.perf_counter() - began
@@ -140,8 +151,8 @@ def _by_counting(
     log.write({**record, 'tokens_per_second': len(corpus.train.tokens) / max(seconds, 1e-9)})
     valid = Scorer(config, corpus, model).score(state, 1)
     log.write(valid)
-    checkpoints.save(1, state, metric=valid['loss_nats'])
-    log.write({'step': config.train.steps, 'split': 'event', 'event': 'complete', 'early': False})
+    checkpoints.save(1, storable(state), {'fingerprint': fingerprint(config)}, metric=valid['loss_nats'])
+    log.event(config.train.steps, 'complete', early=False)
     return Outcome(state, 1, 'complete', '', valid)
 
 

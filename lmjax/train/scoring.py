@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -43,9 +44,11 @@ class Scorer:
             self.corpus.valid,
             seq_len=self.config.data.seq_len,
             batch_size=rows,
-            order='contiguous' if train.carry else 'disjoint',
-            limit=train.eval_batches,
+            layout=self.config.data.layout,
+            order=self.config.data.order if train.carry else 'shuffled',
         )
+        if train.eval_batches:
+            batches = itertools.islice(batches, train.eval_batches)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
         found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, cache=cache)
         record = {'step': step, 'split': 'valid', **found, 'params': 'params' if state.ema is None else 'ema'}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from lmjax.config import UsageError, choose, require
-from lmjax.data.windows import validate as validate_data
+from lmjax.data.loader import validate as validate_data
 from lmjax.models.config import NgramConfig
 from lmjax.objectives.table import OBJECTIVES
-from lmjax.optim import validate as validate_optim
+from lmjax.optim.config import validate as validate_optim
 from lmjax.train.config import Config
 
 
@@ -16,24 +16,24 @@ def validate(config: Config) -> None:
     """Raises UsageError for the first field that is out of its range or contradicts another."""
     _non_negative(config)
     train = config.train
-    require(train.steps >= 1, 'config.train.steps', train.steps, 'must be at least 1')
-    require(train.batch_size >= 1, 'config.train.batch_size', train.batch_size, 'must be at least 1')
-    require(train.accumulate >= 1, 'config.train.accumulate', train.accumulate, 'must be at least 1')
+    require(train.steps >= 1 or train.epochs >= 1, 'train.steps', train.steps, 'must be at least 1, or give train.epochs')
+    require(train.batch_size >= 1, 'train.batch_size', train.batch_size, 'must be at least 1')
+    require(train.accumulate >= 1, 'train.accumulate', train.accumulate, 'must be at least 1')
     if train.batch_size % train.accumulate:
         raise UsageError(
-            f'config.train.accumulate={train.accumulate}: must divide config.train.batch_size={train.batch_size}; '
+            f'train.accumulate={train.accumulate}: must divide train.batch_size={train.batch_size}; '
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
-    objective = choose(OBJECTIVES, config.objective.kind, 'config.objective.kind')
+    objective = choose(OBJECTIVES, config.objective.kind, 'objective.kind')
     require(
         train.accumulate == 1 or objective.separable,
-        'config.train.accumulate',
+        'train.accumulate',
         train.accumulate,
         f'the objective {config.objective.kind!r} looks at the whole batch at once; set it to 1',
     )
-    require(config.objective.label_smoothing < 1, 'config.objective.label_smoothing', config.objective.label_smoothing, 'use a number in [0, 1)')
+    require(config.objective.label_smoothing < 1, 'objective.label_smoothing', config.objective.label_smoothing, 'use a number in [0, 1)')
     dropout = getattr(config.model, 'dropout', 0.0)
-    require(dropout < 1, 'config.model.dropout', dropout, 'use a number in [0, 1)')
+    require(dropout < 1, 'model.dropout', dropout, 'use a number in [0, 1)')
     validate_data(config.data)
     if not isinstance(config.model, NgramConfig):
         validate_optim(config.optim)
@@ -45,7 +45,7 @@ def _non_negative(config: Config) -> None:
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                require(value >= 0, f'config.{section}.{field.name}', value, 'must not be negative')
+                require(value >= 0, f'{section}.{field.name}', value, 'must not be negative')
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:

@@ -48,7 +48,6 @@ def open_run(workdir: str, config: Config, *, extend: bool = False) -> dict[str,
       UsageError: an identity field differs, or `train.steps` grows without `extend`.
     """
     if not os.path.isfile(os.path.join(workdir, 'config.json')):
-        _refuse_foreign(workdir)
         write_config(workdir, config)
         return {}
     old = read_config(workdir)
@@ -60,19 +59,20 @@ def open_run(workdir: str, config: Config, *, extend: bool = False) -> dict[str,
         if path == 'train.steps' and now > was:
             if extend:
                 continue
-            raise UsageError(f'config.train.steps={now}: the run in {workdir} has {was}; add --extend to train it on')
+            raise UsageError(f'train.steps={now}: the run in {workdir} has {was}; add --extend to train it on')
         raise UsageError(
-            f'config.{path}={now!r}: the run in {workdir} has {was!r}; use that value, or another --workdir for this config'
+            f'{path}={now!r}: the run in {workdir} has {was!r}; use that value, or another --workdir for this config'
         )
     if changed:
         write_config(workdir, config)
     return changed
 
 
-def _refuse_foreign(workdir: str) -> None:
+def check_workdir(workdir: str) -> None:
+    """Raises UsageError for a folder that cannot hold a run."""
     if os.path.exists(workdir) and not os.path.isdir(workdir):
         raise UsageError(f'--workdir={workdir!r}: is a file; name a folder')
-    if os.path.isdir(os.path.join(workdir, 'checkpoints')):
+    if os.path.isdir(os.path.join(workdir, 'checkpoints')) and not os.path.isfile(os.path.join(workdir, 'config.json')):
         raise UsageError(f'--workdir={workdir!r}: has checkpoints but no config.json; use another folder')
     parent = os.path.abspath(workdir)
     while not os.path.exists(parent):
