@@ -9,12 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmjax.optim.optimizers import build_optimizer
+    from lmjax.optim.optimizers import build_optimizer, global_norm
     from lmjax.optim.schedules import schedule
 
-__all__ = ['build_optimizer', 'schedule']
+__all__ = ['build_optimizer', 'global_norm', 'schedule']
 
-_HOMES = {'build_optimizer': 'lmjax.optim.optimizers', 'schedule': 'lmjax.optim.schedules'}
+_HOMES = {
+    'build_optimizer': 'lmjax.optim.optimizers',
+    'global_norm': 'lmjax.optim.optimizers',
+    'schedule': 'lmjax.optim.schedules',
+}
 
 
 def __getattr__(name: str) -> Any:
