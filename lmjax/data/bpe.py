@@ -42,19 +42,25 @@ BATCH_CHARS = 4_000_000
 CACHE_PIECES = 1_000_000
 
 
+class Numbering(dict[str, int]):
+    """Gives each new key the next number when it is asked for."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = number = len(self)
+        return number
+
+
 class PieceTable:
     """Distinct pieces in the order of their first sight, with the ids of each as a row of a ragged array."""
 
     def __init__(self) -> None:
-        self.index: dict[str, int] = {}
+        self.index = Numbering()
         self.ids = np.zeros(0, np.int32)
         self.starts = np.zeros(0, np.int64)
         self.lengths = np.zeros(0, np.int64)
 
     def numbers(self, pieces: list[str]) -> np.ndarray:
         """Row of each piece; unseen ones get the next rows."""
-        for piece in dict.fromkeys(pieces):
-            self.index.setdefault(piece, len(self.index))
         return np.fromiter(map(self.index.__getitem__, pieces), np.int64, len(pieces))
 
     def fill(self, encoder: tokenizers.Tokenizer) -> None:
@@ -65,7 +71,7 @@ class PieceTable:
         new = list(self.index)[known:]
         rows = [row.ids for row in encoder.encode_batch_fast(new, add_special_tokens=False)]
         self.lengths = np.append(self.lengths, [len(row) for row in rows])
-        self.ids = np.concatenate([self.ids, *(np.array(row, np.int32) for row in rows)])
+        self.ids = np.append(self.ids, np.fromiter(chain.from_iterable(rows), np.int32))
         self.starts = np.cumsum(self.lengths) - self.lengths
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""Laws of every tokenizer: exact round trips, exact byte counts, nothing in text is a control token."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmjax.config import UsageError
+from lmjax.data import bpe
+from lmjax.data.tokenizers import TOKENIZERS, load_tokenizer, tokenizer_class
+
+TEXTS = [
+    'def move(self, x=10):\n    """Moves it."""\n    return self.x + x\n' * 20,
+    'class Näive(Café):\n\tvalue = 3.14159\n\n\n\nprint( "naïve — 東京 😀" )\r\n' * 10,
+]
+SPECIAL = '<|endoftext|>'
+ROOT = Path(__file__).parents[2]
+
+
+def make(kind, vocab_size=0):
+    return tokenizer_class(kind).train(TEXTS, TEXTS, vocab_size)
+
+
+@pytest.fixture(scope='module')
+def made():
+    return {kind: make(kind, 300 if kind == 'bpe' else 0) for kind in TOKENIZERS}
+
+
+def fuzzed(number, alphabet=None):
+    """Random strings of random kinds of characters: ASCII, white space, Latin, any plane, and the separator's spelling."""
+    rng = random.Random(number)
+    kinds = [
+        lambda: rng.choice('abcXYZ_'),
+        lambda: rng.choice(' \n\t\r\f\v\x1c\x85\xa0\u2028\u3000'),
+        lambda: chr(rng.randrange(128)),
+        lambda: chr(rng.randrange(0x80, 0x250)),
+        lambda: chr(rng.choice([rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)])),
+        lambda: SPECIAL,
+        lambda: rng.choice([' ', '\n']) * rng.randrange(1, 120),
+    ]
+    for _ in range(number):
+        weights = [rng.random() ** 3 for _ in kinds]
+        yield ''.join(kind() for kind in rng.choices(kinds, weights, k=rng.randrange(30)))
+
+
+@pytest.mark.parametrize('kind', ['byte', 'bpe'])
+def test_any_text_comes_back(made, kind):
+    tokenizer = made[kind]
+    for text in fuzzed(3000):
+        ids = tokenizer.encode(text)
+        assert ids.dtype == np.int32
+        assert tokenizer.decode(ids) == text
+        assert tokenizer.byte_lengths[ids].sum() == len(text.encode())
+        assert tokenizer.separator_id not in ids
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['byte', 'bpe'])
+def test_a_hundred_thousand_texts_come_back(made, kind):
+    tokenizer = made[kind]
+    texts = list(fuzzed(100_000))
+    for text, ids in zip(texts, tokenizer.encode_documents(texts), strict=True):
+        assert tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize('kind', TOKENIZERS)
+def test_its_own_corpus(made, kind, tmp_path):
+    tokenizer = made[kind]
+    documents = tokenizer.encode_documents(TEXTS)
+    for ids, text in zip(documents, TEXTS, strict=True):
+        np.testing.assert_array_equal(ids, tokenizer.encode(text))
+        assert 0 <= ids.min() <= ids.max() < tokenizer.vocab_size
+        if tokenizer.lossless:
+            assert tokenizer.decode(ids) == text
+            assert tokenizer.byte_lengths[ids].sum() == len(text.encode())
+    assert len(tokenizer.byte_lengths) == tokenizer.vocab_size
+    if tokenizer.separator_id is not None:
+        assert tokenizer.byte_lengths[tokenizer.separator_id] == 0
+        assert tokenizer.decode([tokenizer.separator_id]) == ''
+    tokenizer.save(tmp_path / 'saved')
+    loaded = load_tokenizer(tmp_path / 'saved')
+    assert loaded.digest == tokenizer.digest
+    assert (loaded.vocab_size, loaded.separator_id, loaded.unknown_id, loaded.lossless) == (
+        tokenizer.vocab_size,
+        tokenizer.separator_id,
+        tokenizer.unknown_id,
+        tokenizer.lossless,
+    )
+    np.testing.assert_array_equal(loaded.byte_lengths, tokenizer.byte_lengths)
+    np.testing.assert_array_equal(loaded.encode(TEXTS[0]), documents[0])
+    assert len(tokenizer.encode('')) == 0
+    assert tokenizer.decode([]) == ''
+
+
+@pytest.mark.parametrize('kind', ['byte', 'bpe'])
+def test_bytes_that_are_no_character_decode(made, kind):
+    tokenizer = made[kind]
+    ids = tokenizer.encode('é')
+    assert tokenizer.decode_bytes(ids) == 'é'.encode()
+    if len(ids) > 1:
+        assert tokenizer.decode(ids[:1]) == '\ufffd'
+
+
+@pytest.mark.parametrize('kind', ['byte', 'bpe'])
+def test_half_a_surrogate_pair_is_refused(made, kind):
+    with pytest.raises(UsageError, match='not Unicode text at character 1'):
+        made[kind].encode('a\ud800')
+
+
+@pytest.mark.parametrize('kind', TOKENIZERS)
+@pytest.mark.parametrize('character', ['e', ' ', '\n'])
+def test_time_is_linear_on_one_repeated_character(made, kind, character):
+    tokenizer = made[kind]
+    begin = time.process_time()
+    ids = tokenizer.encode(character * 1_000_000)
+    assert time.process_time() - begin < 4
+    if tokenizer.lossless:
+        assert tokenizer.byte_lengths[ids].sum() == 1_000_000
+
+
+def test_byte_ids_are_the_bytes(made):
+    assert made['byte'].encode('aé').tolist() == [97, 0xC3, 0xA9]
+    assert (made['byte'].vocab_size, made['byte'].separator_id) == (257, 256)
+
+
+def test_characters_are_sorted_and_complete(made):
+    char = made['char']
+    assert char.characters == ''.join(sorted(set(''.join(TEXTS))))
+    assert char.unknown_id is None
+    with pytest.raises(UsageError, match=r"text='Ω': this character is not in the vocabulary; remove it"):
+        char.encode('xΩ')
+
+
+def test_limited_characters_are_the_most_frequent():
+    char = tokenizer_class('char').train(['aaabbc'], ['aaabbc', 'd'], 3)
+    assert (char.characters, char.vocab_size, char.unknown_id, char.lossless) == ('ab', 3, 2, False)
+    assert char.encode('cab').tolist() == [2, 0, 1]
+    assert char.decode([2, 0]) == '\ufffda'
+    assert tokenizer_class('char').train(['ab'], ['ab'], 3).lossless
+
+
+def test_words():
+    word = tokenizer_class('word').train(['the cat the\ndog <unk> <eos>\n the'], [], 4)
+    assert word.words == ['<unk>', '<eos>', 'the', 'cat']
+    assert word.encode('the  dog\n\tcat <eos>').tolist() == [2, 0, 1, 3, 0]  # <eos> in text is no control token
+    assert word.decode([2, 0, 1, 3]) == 'the <unk>\ncat'
+    assert word.encode_documents(['the', 'the\n'])[0].tolist() == [2, 1]
+    assert word.encode_documents(['the', 'the\n'])[1].tolist() == [2, 1]
+    assert not word.lossless
+    assert tokenizer_class('word').train(['b a a'], [], 0).words == ['<unk>', '<eos>', 'a', 'b']
+
+
+def test_the_saved_bpe_reads_alike_in_its_library(made, tmp_path):
+    import tokenizers
+
+    made['bpe'].save(tmp_path)
+    library = tokenizers.Tokenizer.from_file(str(tmp_path / 'tokenizer.json'))
+    assert library.token_to_id(SPECIAL) == made['bpe'].separator_id
+    library.encode_special_tokens = True
+    for text in [*TEXTS, *fuzzed(3000)]:
+        assert library.encode(text).ids == made['bpe'].encode(text).tolist()
+
+
+def test_bpe_learns_what_is_frequent(made):
+    tokenizer = made['bpe']
+    assert tokenizer.vocab_size == 300
+    assert len(tokenizer.encode(TEXTS[0])) < len(TEXTS[0]) / 3
+    assert 'self' in [tokenizer.decode([i]) for i in tokenizer.encode('self')]
+
+
+def test_bpe_cuts_long_text_only_where_pieces_end(made, monkeypatch):
+    tokenizer, text = made['bpe'], ''.join(TEXTS) * 5
+    whole = tokenizer.encode(text)
+    monkeypatch.setattr(bpe, 'BATCH_CHARS', 100)
+    assert len(list(bpe.parts(text))) > 10
+    np.testing.assert_array_equal(tokenizer.encode(text), whole)
+    np.testing.assert_array_equal(tokenizer.encode_documents([text])[0], whole)
+
+
+def test_bpe_forgets_pieces_when_they_get_too_many(made, monkeypatch):
+    tokenizer, text = make('bpe', 300), TEXTS[1]
+    expected = tokenizer.encode(text)
+    monkeypatch.setattr(bpe, 'CACHE_PIECES', 10)
+    np.testing.assert_array_equal(tokenizer.encode(text), expected)
+    tokenizer.encode('other words here')
+    assert len(tokenizer._table.index) <= 20
+
+
+def test_bpe_training_is_the_same_in_another_process():
+    code = 'from tests.data.test_tokenizers import make; print(make("bpe", 300).digest)'
+    found = {subprocess.check_output([sys.executable, '-c', code], text=True, cwd=ROOT).strip() for _ in range(2)}
+    assert found == {make('bpe', 300).digest}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'vocab_size', 'what'),
+    [('byte', 300, 'has 257 tokens'), ('char', 1, 'use 2'), ('word', 2, 'use 3'), ('bpe', 256, 'use 257')],
+)
+def test_sizes_that_cannot_be_are_refused(kind, vocab_size, what):
+    with pytest.raises(UsageError, match=f'data.vocab_size={vocab_size}: .*{what}'):
+        make(kind, vocab_size)
+
+
+def test_unknown_kind_and_missing_folder(tmp_path):
+    with pytest.raises(UsageError, match=r"data.tokenizer='bbpe': no such choice; choose one of: byte, char, word, bpe"):
+        tokenizer_class('bbpe')
+    with pytest.raises(UsageError, match='no readable tokenizer there'):
+        load_tokenizer(tmp_path / 'none')
+    (tmp_path / 'vocabulary.json').write_text('{"kind"')
+    with pytest.raises(UsageError, match='no readable tokenizer there'):
+        load_tokenizer(tmp_path)
