@@ -49,7 +49,8 @@ def local_text_class() -> type:
 def build_local_text(pattern: str, *, config: str, data_dir: str | None = None) -> str:
     """Prepares text files as the data set `local_text/CONFIG-DIGEST`; returns the `data.source` that reads it.
 
-    The digest of the contents is in the name because the library never looks at the files of a prepared set again. Raises UsageError where no file matches or one is not text.
+    The digest of the contents is in the name because the library never looks at the files of a prepared set again.
+    Raises UsageError where no file matches or one is not text.
     """
     from lmjax.data.sources import digest_files, matching_files
 

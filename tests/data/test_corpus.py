@@ -86,7 +86,7 @@ def test_every_tenth_document():
 def test_stdlib_holds_out_every_tenth_document(tmp_path):
     data = DataConfig(max_documents=20, cache_dir=str(tmp_path))
     corpus = prepare(data)
-    documents = [text for text in corpus_module.open_source('stdlib').documents()][:20]
+    documents = list(corpus_module.open_source('stdlib').documents())[:20]
     kept = [text for text in documents if text]
     assert decoded(corpus.valid, corpus.tokenizer) == ''.join(kept[9::10])
     assert 'standard library of Python' in corpus.provenance

@@ -205,14 +205,14 @@ def test_contradictions_are_refused(data, what):
 
 def test_what_does_not_fit_is_refused_at_once():
     store = made(20, documents=1)
-    with pytest.raises(UsageError, match='data.seq_len=20: the split has 20 tokens.*; use data.seq_len=19 or less'):
+    with pytest.raises(UsageError, match=r'data.seq_len=20: the split has 20 tokens.*; use data.seq_len=19 or less'):
         train_batches(store, DataConfig(seq_len=20), seed=0, batch_size=1)
     train_batches(store, DataConfig(seq_len=19), seed=0, batch_size=1)
-    with pytest.raises(UsageError, match='in each of 4 rows; use data.seq_len=4 or less'):
+    with pytest.raises(UsageError, match=r'in each of 4 rows; use data.seq_len=4 or less'):
         train_batches(store, DataConfig(seq_len=5, order='contiguous'), seed=0, batch_size=4)
-    with pytest.raises(UsageError, match='train.batch_size=6: must divide by the 4 hosts'):
+    with pytest.raises(UsageError, match=r'train.batch_size=6: must divide by the 4 hosts'):
         train_batches(store, DataConfig(seq_len=5), seed=0, batch_size=6, hosts=4)
-    with pytest.raises(UsageError, match='train.batch_size=0'):
+    with pytest.raises(UsageError, match=r'train.batch_size=0'):
         train_batches(store, DataConfig(seq_len=5), seed=0, batch_size=0)
     with pytest.raises(UsageError, match='no document has two tokens'):
         train_batches(memory_store([np.array([1])], text_bytes=1, vocab_size=2), config('packed'), seed=0, batch_size=1)

@@ -1,5 +1,7 @@
 """Plans: every token of every document once, rows never overfull, documents never mixed."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_each_pair_of_neighbours_in_a_document_is_scored_once(layout, separator)
     found = sorted(zip(batch.inputs.ids[real].tolist(), batch.targets[real].tolist(), strict=True))
     mark = [store.separator_id] if separator else []
     framed = [[*mark, *ids.tolist(), *mark] for ids in documents_of(LENGTHS)]
-    assert found == sorted(pair for ids in framed for pair in zip(ids[:-1], ids[1:], strict=True))
+    assert found == sorted(pair for ids in framed for pair in itertools.pairwise(ids))
 
 
 @pytest.mark.parametrize('layout', PLANS)

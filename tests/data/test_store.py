@@ -105,7 +105,7 @@ def test_a_failed_build_leaves_nothing(tmp_path):
         (folder / 'half').write_text('x')
         raise UsageError('no')
 
-    with pytest.raises(UsageError, match='^no$'):
+    with pytest.raises(UsageError, match=r'^no$'):
         build_once(tmp_path / 'store', fail)
     assert [path.name for path in tmp_path.iterdir()] == ['store.lock']
     build_once(tmp_path / 'store', build)
