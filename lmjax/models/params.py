@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 if TYPE_CHECKING:
     from lmjax.types import Tree
 
-Initializer = Callable[..., Any]  # (key, shape, dtype) -> array
+Initializer = Any  # a callable (key, shape, dtype) -> array
 Axes = tuple[str | None, ...]
 
 
@@ -22,6 +25,7 @@ class Named(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
 
     value: Any
     axes: Axes = flax.struct.field(pytree_node=False)
+    init: Initializer = flax.struct.field(pytree_node=False)
 
     def unbox(self) -> Any:
         return self.value
@@ -39,23 +43,50 @@ def weight(module: nn.Module, name: str, shape: tuple[int, ...], axes: Axes, ini
     """The float32 parameter `name` of a module, with one logical axis name (or None) for each dimension."""
     if len(shape) != len(axes):
         raise ValueError(f'{name}: shape {shape} needs as many axis names, got {axes}')
-    return module.param(name, lambda key: Named(init(key, shape, jnp.float32), axes))
+    return module.param(name, lambda key: Named(init(key, shape, jnp.float32), axes, init))
 
 
 def init_params(module: nn.Module, key: jax.Array, *args: Any) -> Tree:
     """Fresh parameters of a module as a plain nested dict of arrays; args are an example of what it is applied to.
 
-    The example may hold ShapeDtypeStructs. Under jit its values cost nothing.
+    The example may hold ShapeDtypeStructs: the module is only traced. All Gaussian numbers of the module are one draw and
+    all uniform ones another, since XLA takes most of a second to compile each draw of a new shape.
     """
-    zeros = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), args)
-    return nn.meta.unbox(module.init(key, *zeros).get('params', {}))
+    boxed = _boxed(module, *args)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(boxed, is_leaf=_is_named)
+    drawn = {source: _draw(source, key, [box for _, box in leaves]) for source in SOURCES}
+    values = []
+    for path, box in leaves:
+        if isinstance(box.init, Scaled):
+            values.append(next(drawn[box.init.source]).reshape(box.value.shape) * box.init.scale)
+        else:
+            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            values.append(box.init(jax.random.fold_in(key, zlib.crc32(name.encode())), box.value.shape, jnp.float32))
+    return jax.tree.unflatten(treedef, values)
+
+
+def _draw(source: str, key: jax.Array, boxes: list[Named]) -> Iterator[Any]:
+    """The numbers of each parameter that comes from a source, in order, flat."""
+    sizes = [math.prod(box.value.shape) for box in boxes if isinstance(box.init, Scaled) and box.init.source == source]
+    if not sizes:
+        return iter(())
+    flat = SOURCES[source](jax.random.fold_in(key, zlib.crc32(source.encode())), (sum(sizes),), jnp.float32)
+    return iter(jnp.split(flat, np.cumsum(sizes)[:-1]))
+
+
+def _boxed(module: nn.Module, *args: Any) -> Tree:
+    """The tree of Named shapes that a module asks for."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(module.init, key, *args).get('params', {})
+
+
+def _is_named(leaf: Any) -> bool:
+    return isinstance(leaf, Named)
 
 
 def axes_of(module: nn.Module, *args: Any) -> Tree:
     """The tree of logical axis names that goes with `init_params`; computes nothing."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    boxed = jax.eval_shape(module.init, key, *args).get('params', {})
-    return jax.tree.map(lambda box: box.axes, boxed, is_leaf=lambda leaf: isinstance(leaf, Named))
+    return jax.tree.map(lambda box: box.axes, _boxed(module, *args), is_leaf=_is_named)
 
 
 def apply_params(module: nn.Module, params: Tree, *args: Any, **kwargs: Any) -> Any:
@@ -87,6 +118,22 @@ def count_params(params: Tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+class Scaled(NamedTuple):
+    """An initializer that multiplies the numbers of a row of SOURCES."""
+
+    source: str
+    scale: float
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
+        return SOURCES[self.source](key, shape, dtype) * self.scale
+
+
+SOURCES: dict[str, Callable[..., Any]] = {
+    'normal': jax.random.normal,
+    'uniform': lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -1.0, 1.0),
+}
+
+
 def zeros() -> Initializer:
     return jax.nn.initializers.zeros
 
@@ -97,12 +144,12 @@ def ones() -> Initializer:
 
 def normal(std: float) -> Initializer:
     """Gaussian of the given standard deviation."""
-    return jax.nn.initializers.normal(std)
+    return Scaled('normal', std)
 
 
 def uniform(limit: float) -> Initializer:
     """Uniform in [-limit, limit)."""
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -limit, limit)
+    return Scaled('uniform', limit)
 
 
 def fan_in(inputs: int) -> Initializer:

@@ -27,8 +27,14 @@ REMATS: dict[str, Callable[..., Any]] = {
 
 def init_stack(init: Callable[[jax.Array], Tree], key: jax.Array, *, depth: int, scanned: bool) -> Tree:
     """Parameters of `depth` layers under '0'.., or stacked along a new first axis; layer i is the same either way."""
-    layers = [init(jax.random.fold_in(key, i)) for i in range(depth)]
-    return stack_layers(layers) if scanned else {str(i): layer for i, layer in enumerate(layers)}
+    # One compiled body for all layers: an init is mostly compilation.
+    stacked = jax.lax.map(init, jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(depth)))
+    return stacked if scanned else unstack_layers(stacked, depth)
+
+
+def unstack_layers(stacked: Tree, depth: int) -> Tree:
+    """Stacked layers as separate ones under '0', '1', ..."""
+    return {str(i): jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(depth)}
 
 
 def stack_layers(layers: list[Tree]) -> Tree:
