@@ -22,12 +22,17 @@ def find_child(table: Mapping[str, Any], parents: jax.Array, words: jax.Array, *
     """Ids of the n-grams (parent, word), ABSENT where there are none; any shape, by bisection within the parent's run."""
     parents, words = jnp.broadcast_arrays(parents, words)
     context = jnp.maximum(parents, 0)
-    low, end = table['offsets'][context], table['offsets'][context + 1]
-    high, last = end, table['words'].shape[0] - 1
-    for _ in range(vocab_size.bit_length()):  # a run has at most V words
+    first, end = table['offsets'][context], table['offsets'][context + 1]
+    last = table['words'].shape[0] - 1
+
+    def halve(_: Any, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = span
         middle = low + (high - low) // 2
         right = (low < high) & (table['words'][jnp.minimum(middle, last)] < words)
-        low, high = jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+        return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+
+    # A run has at most V words. A loop, for unrolled the chain of gathers takes minutes to compile.
+    low, _ = jax.lax.fori_loop(0, vocab_size.bit_length(), halve, (first, end))
     found = (parents >= 0) & (low < end) & (table['words'][jnp.minimum(low, last)] == words)
     return jnp.where(found, low, ABSENT)
 

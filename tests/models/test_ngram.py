@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter, defaultdict
+from functools import lru_cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,37 +53,38 @@ def corpus(length=300, seed=0):
     return ((np.cumsum(steps) + rng.choice([0, 0, 0, 4], size=length)) % (V - 1)).astype(np.int32)
 
 
+@lru_cache
 def model_of(order):
-    return build(NgramConfig(order=order), vocab_size=V, seq_len=8)
+    """A model with its functions compiled once for all tests."""
+    model = build(NgramConfig(order=order), vocab_size=V, seq_len=8)
+    return model._replace(apply=jax.jit(model.apply), score=jax.jit(model.score))
 
 
 @pytest.fixture(scope='module')
 def fitted():
-    """A model of order 4 and its params, its functions compiled once for the tests."""
-    model = model_of(4)
-    return model._replace(apply=jax.jit(model.apply), score=jax.jit(model.score)), model.fit(corpus())
+    return model_of(4), model_of(4).fit(corpus())
 
 
 def distributions(model, params, ids):
-    """log p of every word after each prefix of each row, B x T x V, under jit as everywhere."""
-    run = jax.jit(lambda params, inputs: model.score(params, model.apply(params, inputs).hidden))
-    return np.asarray(run(params, Inputs(jnp.asarray(ids, jnp.int32))))
+    """log p of every word after each prefix of each row, B x T x V."""
+    hidden = model.apply(params, Inputs(np.asarray(ids, np.int32))).hidden
+    return np.asarray(model.score(params, hidden))
 
 
-@pytest.mark.parametrize('order', [1, 2, 3, 5])
+@pytest.mark.parametrize('order', [1, 2, 4])
 def test_equals_the_brute_force_count(order):
     tokens = corpus()
     model, brute = model_of(order), BruteForce(tokens.tolist(), vocab_size=V, order=order)
     rng = np.random.default_rng(1)
-    ids = np.stack([tokens[40:52], rng.integers(0, V, 12)])  # seen text, and contexts mostly unseen (the missing word too)
+    ids = np.stack([tokens[40:70], rng.integers(0, V, 30)])  # seen text, and contexts mostly unseen (the missing word too)
     got = distributions(model, model.fit(tokens), ids)
-    want = [[[math.log(brute.prob(v, row[: t + 1])) for v in range(V)] for t in range(12)] for row in ids.tolist()]
+    want = [[[math.log(brute.prob(v, row[: t + 1])) for v in range(V)] for t in range(30)] for row in ids.tolist()]
     np.testing.assert_allclose(got, want, atol=2e-6)
 
 
 def test_distributions_sum_to_one(fitted):
     (model, params), rng = fitted, np.random.default_rng(2)
-    logprob = distributions(model, params, rng.integers(0, V, (4, 50)))
+    logprob = distributions(model, params, rng.integers(0, V, (2, 30)))
     np.testing.assert_allclose(np.exp(logprob.astype(np.float64)).sum(-1), 1, atol=5e-7)
 
 
@@ -98,7 +99,7 @@ def test_a_worked_example():
 
 def test_scores_of_tokens_agree_with_the_distribution(fitted):
     (model, params), rng = fitted, np.random.default_rng(3)
-    ids, targets = rng.integers(0, V, (4, 50)), rng.integers(0, V, (4, 50))
+    ids, targets = rng.integers(0, V, (2, 30)), rng.integers(0, V, (2, 30))
     hidden = model.apply(params, Inputs(ids)).hidden
     scores = model.score(params, hidden, targets)
     logits = np.asarray(model.score(params, hidden))

@@ -1,0 +1,114 @@
+"""Continue a prompt with a trained run; streams the first sample, prints the others, tokens per second and one JSON line.
+
+`python -m experiments.generate --workdir=runs/quickstart --prompt='def main(' --num_samples=3 --temperature=0.8`
+
+What is not given comes from the run's `config.sample`. The prompt may come from a file or, with `--prompt_file=-`, from
+standard input. `--max_length` (which counts the prompt's tokens) and `--num_return_sequences` are aliases known from elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+import lmjax
+from experiments import cli
+
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+_PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
+_PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')
+_MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', None, 'Tokens to add.')
+_MAX_LENGTH = flags.DEFINE_integer('max_length', None, 'Tokens in all, those of the prompt counted.')
+_NUM_SAMPLES = flags.DEFINE_integer('num_samples', None, 'How many continuations.')
+_NUM_RETURN_SEQUENCES = flags.DEFINE_integer('num_return_sequences', None, 'The same as --num_samples.')
+_STOP = flags.DEFINE_multi_string('stop', None, 'Text that ends a sample and is left out; may be given several times.')
+_SETTINGS = {
+    'temperature': flags.DEFINE_float('temperature', None, 'Below 1 is safer, above 1 is wilder; 0 means greedy.'),
+    'top_k': flags.DEFINE_integer('top_k', None, 'Choose among the k most likely tokens; 0: all.'),
+    'top_p': flags.DEFINE_float('top_p', None, 'Choose among the most likely tokens that reach this probability; 1: all.'),
+    'min_p': flags.DEFINE_float('min_p', None, 'Drop tokens less likely than this times the most likely one; 0: none.'),
+    'repetition_penalty': flags.DEFINE_float('repetition_penalty', None, 'Above 1 discourages tokens seen before; 1: off.'),
+    'greedy': flags.DEFINE_bool('greedy', None, 'Always the most likely token.'),
+    'seed': flags.DEFINE_integer('seed', None, 'The same seed draws the same samples.'),
+}
+
+
+def main(_: Sequence[str]) -> int:
+    if not _WORKDIR.value:
+        raise lmjax.UsageError('--workdir: missing; name the folder of a run, as in --workdir=runs/quickstart')
+    _refuse_both(_PROMPT, _PROMPT_FILE)
+    _refuse_both(_MAX_NEW_TOKENS, _MAX_LENGTH)
+    _refuse_both(_NUM_SAMPLES, _NUM_RETURN_SEQUENCES)
+    prompt = _prompt()
+    run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
+    _print(run, prompt, _sampling(run, prompt))
+    return 0
+
+
+def _refuse_both(one: flags.FlagHolder, other: flags.FlagHolder) -> None:
+    if one.value is not None and other.value is not None:
+        raise lmjax.UsageError(f'--{other.name}={other.value}: stands beside --{one.name}={one.value}; give only one of them')
+
+
+def _prompt() -> str:
+    path = _PROMPT_FILE.value
+    if path is None:
+        return _PROMPT.value or ''
+    try:
+        if path == '-':
+            return sys.stdin.buffer.read().decode('utf-8')
+        with open(path, 'rb') as file:
+            return file.read().decode('utf-8')
+    except OSError as error:
+        raise lmjax.UsageError(f'--prompt_file={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
+    except UnicodeDecodeError as error:
+        raise lmjax.UsageError(f'--prompt_file={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+
+
+def _sampling(run: Any, prompt: str) -> Any:
+    """The run's own settings, changed by the flags that are given."""
+    from lmjax.generate.sampling import validate
+
+    given: dict[str, Any] = {name: flag.value for name, flag in _SETTINGS.items()}
+    given['num_samples'] = _NUM_SAMPLES.value if _NUM_RETURN_SEQUENCES.value is None else _NUM_RETURN_SEQUENCES.value
+    given['stop'] = None if _STOP.value is None else tuple(_STOP.value)
+    given['max_new_tokens'] = _MAX_NEW_TOKENS.value
+    if _MAX_LENGTH.value is not None:
+        size = len(run.tokenizer.encode(prompt))
+        given['max_new_tokens'] = _MAX_LENGTH.value - size
+        if size >= _MAX_LENGTH.value:
+            raise lmjax.UsageError(
+                f'--max_length={_MAX_LENGTH.value}: the prompt alone has {size} tokens; use {size + 1} or more'
+            )
+    sampling = dataclasses.replace(run.config.sample, **{name: value for name, value in given.items() if value is not None})
+    validate(sampling)
+    return sampling
+
+
+def _print(run: Any, prompt: str, sampling: Any) -> None:
+    from lmjax.generate.text import stream_text
+
+    pieces = stream_text(run.model, run.params, run.tokenizer, prompt, sampling, context=run.context)
+    print(f'--- sample 1 of {sampling.num_samples}\n{prompt}', end='', flush=True)
+    try:
+        while True:
+            print(next(pieces), end='', flush=True)
+    except StopIteration as stop:
+        found = stop.value
+    print()
+    for number, sample in enumerate(found.samples[1:], start=2):
+        print(f'--- sample {number} of {sampling.num_samples}\n{prompt}{sample.text}')
+    print(f'--- {found.tokens_per_second:,.1f} tokens/s ({found.tokens} tokens; the first after {found.first_seconds:.2f} s)')
+    record = {'workdir': _WORKDIR.value, 'prompt': prompt, **found._asdict()}
+    record['samples'] = [sample._asdict() for sample in found.samples]
+    print(json.dumps(record), flush=True)
+
+
+if __name__ == '__main__':
+    cli.run(main)
