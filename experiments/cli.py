@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from lmjax.config import UsageError, leaves, nearest
 
@@ -23,6 +23,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """`absl.app.run` with UsageError and flag errors turned into one line on standard error and exit code 2."""
 
     def guarded(argv: Sequence[str]) -> int | None:
+        if not flags.FLAGS['verbosity'].present:
+            logging.set_verbosity(logging.WARNING)  # libraries narrate every save at INFO
         try:
             if len(argv) > 1:
                 raise UsageError(f'argument {argv[1]!r}: no such argument; options look like --name=value')

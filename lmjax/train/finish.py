@@ -23,7 +23,7 @@ from lmjax.types import Inputs, Model
 
 def context_of(config: Config, model: Model) -> int | None:
     """How many tokens a model can look back on: its training window, or None for a recurrent one."""
-    return None if model.traits.recurrent else data.seq_len
+    return None if model.traits.recurrent else config.data.seq_len
 
 
 def finish(
@@ -69,7 +69,7 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
     """What the report says beyond curves and config: sizes, speed, work, text, software and hardware."""
     speeds = [row['tokens_per_second'] for row in records if row.get('split') == 'train' and 'tokens_per_second' in row]
     tokens = sum(row.get('tokens', 0) for row in records if row.get('split') == 'train')
-    work = flops_per_token(model, params, data.seq_len)
+    work = flops_per_token(model, params, config.data.seq_len)
     return {
         'finished': time.strftime('%Y-%m-%d %H:%M:%S %z'),
         'parameter_count': sum(int(leaf.size) for leaf in jax.tree.leaves(params)),

@@ -67,7 +67,7 @@ def run_steps(
         corpus.train, config.data, seed=config.seed, batch_size=train.batch_size, start=start
     )
     shape = schedule(config.optim, train.steps)
-    window = _Window(config, checkpoints, lambda step: float(shape(step)) * optim.learning_rate)
+    window = _Window(config, checkpoints, lambda step: float(shape(step)) * config.optim.learning_rate)
     meta = {'fingerprint': fingerprint(config)}
     best, stale, valid = scorer.best_so_far(), scorer.stale(), {}
     with Interruption() as interruption, progress:

@@ -49,7 +49,7 @@ def assemble(config: Config, vocab_size: int) -> Program:
         model,
         make_tx,
         hparams=hparams,
-        carry_rows=config.train.batch_size if train.carry else 0,
+        carry_rows=config.train.batch_size if config.train.carry else 0,
     )
     root = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, root)
@@ -76,11 +76,11 @@ def assemble(config: Config, vocab_size: int) -> Program:
 
 def check_carry(config: Config, model: Model) -> None:
     """A carried state needs a recurrent network and rows that go on where they left off."""
-    if not train.carry:
+    if not config.train.carry:
         return
     require(model.traits.recurrent, 'train.carry', True, f'a {config.model.kind} has no state to carry; set it to false')
     require(
-        data.order == 'contiguous' and data.layout == 'windows',
+        config.data.order == 'contiguous' and config.data.layout == 'windows',
         'train.carry',
         True,
         "needs data.order='contiguous' and data.layout='windows', so that each row goes on where it left off",

@@ -28,21 +28,21 @@ def rescore(
         store = prepare_eval(source, tokenizer, config.data)
     else:
         store = prepare(config.data).valid
-    seq_len = data.seq_len
+    seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
-    rows = train.eval_batch_size or train.batch_size
-    carry = train.carry
+    rows = config.train.eval_batch_size or config.train.batch_size
+    carry = config.train.carry
     batches = eval_batches(
         store,
         seq_len=seq_len,
         batch_size=rows,
         stride=stride,
-        layout='windows' if text is not None or stride else data.layout,
+        layout='windows' if text is not None or stride else config.data.layout,
         order='contiguous' if carry else 'shuffled',
     )
     cache = model.init_cache(params, rows, 0) if carry else None
     found = evaluate(make_eval_step(model), params, batches, tokenizer=tokenizer, cache=cache)
     if not found['tokens']:
         raise UsageError('text: fewer than two tokens; nothing can be scored')
-    return {'data': source or ('text' if text is not None else data.source), **found}
+    return {'data': source or ('text' if text is not None else config.data.source), **found}

@@ -67,9 +67,9 @@ def train(
 
 def resolve(config: Config, corpus: Corpus) -> Config:
     """The config with `train.steps` worked out from `train.epochs` where it is 0."""
+    train = config.train
     if train.steps:
         return config
-    train = config.train
     steps = epoch_steps(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size) * train.epochs
     return dataclasses.replace(config, train=dataclasses.replace(train, steps=max(1, round(steps))))
 
@@ -77,7 +77,7 @@ def resolve(config: Config, corpus: Corpus) -> Config:
 def is_complete(config: Config, workdir: str) -> bool:
     """Whether the run in `workdir` has done all its steps, or stopped early for good."""
     ended = [row for row in read_metrics(workdir) if row.get('split') == 'event' and row.get('event') == 'complete']
-    return any(row['step'] >= train.steps or row.get('early') for row in ended)
+    return any(row['step'] >= config.train.steps or row.get('early') for row in ended)
 
 
 def _by_gradient(

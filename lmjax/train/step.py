@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lmjax.optim.optimizers import global_norm
 from lmjax.train.state import TrainState, row_keys, stream
 from lmjax.types import Batch, HParams, Model, Tree
 
@@ -48,7 +49,7 @@ def train_step(
         'loss': sums['loss'] / weight,
         'loss_nats': sums['nll'] / weight,
         'tokens': weight,
-        'grad_norm': optax.global_norm(grads),
+        'grad_norm': global_norm(grads),
     }
     return TrainState(state.step + 1, state.root, params, opt_state, ema, carry), metrics
 

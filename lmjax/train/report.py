@@ -1,0 +1,232 @@
+"""One self-contained page about a run, made from what lies in its workdir alone.
+
+Everything that came from the run is escaped, the page asks for nothing from elsewhere, and no script runs in it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmjax.config import UsageError
+from lmjax.train.figures import Curve, draw
+from lmjax.train.metrics import EVENT, read_metrics
+from lmjax.train.progress import count
+from lmjax.train.report_style import PAGE
+
+FILE = 'report.html'
+Facts = Mapping[str, Any]
+Records = Sequence[Mapping[str, Any]]
+EVALUATIONS_SHOWN = 12
+
+
+def write_report(workdir: Path | str) -> Path:
+    """Writes report.html from config.json, metrics.jsonl and, where they exist, run.json and samples.txt.
+
+    Raises:
+      UsageError: the folder holds no run.
+    """
+    workdir = Path(workdir)
+    if not (workdir / 'config.json').is_file():
+        raise UsageError(f'--workdir={str(workdir)!r}: holds no run (no config.json)')
+    config, facts = _read_json(workdir / 'config.json'), _read_json(workdir / 'run.json')
+    samples = workdir / 'samples.txt'
+    text = samples.read_text(encoding='utf-8', errors='replace') if samples.is_file() else ''
+    page = render(config, facts, read_metrics(workdir), samples=text)
+    partial = workdir / f'{FILE}.tmp'
+    partial.write_text(page, encoding='utf-8', errors='replace')
+    os.replace(partial, workdir / FILE)
+    return workdir / FILE
+
+
+def render(config: Facts, facts: Facts, records: Records, *, samples: str) -> str:
+    """The page as text, from the contents of the files; a section without content is left out."""
+    name = str(config.get('name', 'run'))
+    sections = [
+        ('Curves', _curves(facts, records)),
+        ('Samples', _samples(samples)),
+        ('Evaluations', _evaluations(records)),
+        ('Model and work', _table(_work(facts, records))),
+        ('Text', _table(flat(facts.get('corpus')))),
+        ('Software and hardware', _table(flat(facts.get('environment')))),
+        ('What happened', _events(records)),
+        ('Config', _config(config)),
+    ]
+    body = ''.join(f'<section><h2>{title}</h2>{content}</section>' for title, content in sections if content)
+    return PAGE.format(title=safe(name), subtitle=_subtitle(facts, records), tiles=_tiles(facts, records), body=body)
+
+
+def safe(value: Any) -> str:
+    """Escaped text; control characters, which byte-level samples hold, as their visible pictures."""
+    visible = re.sub(r'[\x00-\x08\x0b-\x1f]', lambda match: chr(0x2400 + ord(match[0])), str(value))
+    return html.escape(visible.replace('\x7f', '\u2421'))
+
+
+def flat(tree: Any, prefix: str = '') -> dict[str, Any]:
+    """Nested dicts as one dict from dotted names; `class`, which names a config's Python class, is left out."""
+    found: dict[str, Any] = {}
+    for name, value in (tree or {}).items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f'{prefix}{name}.'))
+        elif name != 'class':
+            found[f'{prefix}{name}'] = value
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file's object, {} where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UsageError(f'{path}: is not JSON ({error}); restore it or delete it') from error
+    return content if isinstance(content, dict) else {}
+
+
+def _series(records: Records, split: str, field: str) -> tuple[list[float], list[float]]:
+    rows = [row for row in records if row['split'] == split and _is_number(row.get(field))]
+    return [row['step'] for row in rows], [row[field] for row in rows]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _curves(facts: Facts, records: Records) -> str:
+    loss = [
+        Curve('training', *_series(records, 'train', 'loss_nats'), raw=True),
+        Curve('validation', *_series(records, 'valid', 'loss_nats'), series=1, marks=True),
+    ]
+    bits = [Curve('validation', *_series(records, 'valid', 'bits_per_byte'), series=1, marks=True)]
+    rate = [Curve('learning rate', *_series(records, 'train', 'learning_rate'))]
+    speed = [Curve('tokens a second', *_series(records, 'train', 'tokens_per_second'), raw=True)]
+    lines = {str(name): value for name, value in (facts.get('compressors') or {}).items() if _is_number(value)}
+    pictures = [
+        draw('loss', loss, label='loss (nats a token)'),
+        draw('bits', bits, label='validation bits per byte', lines=lines),
+        draw('rate', rate, label='learning rate', height=2.2),
+        draw('speed', speed, label='throughput (tokens a second)', height=2.2),
+    ]
+    figures = ''.join(f'<figure>{picture}</figure>' for picture in pictures if picture)
+    return f'<div class="figures">{figures}</div>' if figures else ''
+
+
+def _tiles(facts: Facts, records: Records) -> str:
+    valid = [row for row in records if row['split'] == 'valid']
+    last = valid[-1] if valid else {}
+    compressors = facts.get('compressors') or {}
+    beside = ', '.join(f'{name} {value:.2f}' for name, value in compressors.items() if _is_number(value))
+    flops = _product(facts.get('flops_per_token'), facts.get('tokens_per_second'))
+    tiles = [
+        ('bits per byte', _number(last.get('bits_per_byte'), '.3f'), f'of held-out text; {beside}' if beside else 'of held-out text'),
+        ('validation loss', _number(last.get('loss_nats'), '.4f'), f'nats a token; perplexity {_number(last.get("perplexity"), ".4g")}'),
+        ('parameters', _count(facts.get('parameter_count')), 'trained'),
+        ('tokens a second', _count(facts.get('tokens_per_second')), f'{_count(flops)}FLOP/s' if flops else ''),
+        ('training work', _count(facts.get('flops_total')), f'FLOPs over {_count(facts.get("tokens_trained"))} tokens'),
+    ]
+    shown = [tile for tile in tiles if tile[1]]
+    return ''.join(f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown)
+
+
+def _subtitle(facts: Facts, records: Records) -> str:
+    hardware = facts.get('environment') or {}
+    steps = max((row['step'] for row in records if row['split'] == 'train'), default=0)
+    parts = [f'{steps:,} steps' if steps else 'not trained yet']
+    if hardware:
+        parts.append(f'{hardware.get("device_count")} × {hardware.get("device_kind")} on {hardware.get("cpu")}')
+    parts.append(str(facts.get('finished') or ''))
+    return ' · '.join(safe(part) for part in parts if part)
+
+
+def _work(facts: Facts, records: Records) -> dict[str, Any]:
+    per_token = facts.get('flops_per_token')
+    return {
+        'parameters': facts.get('parameter_count'),
+        'tokens trained on': facts.get('tokens_trained'),
+        'median throughput, tokens a second': _round(facts.get('tokens_per_second')),
+        'FLOPs a token': _round(per_token),
+        'how they are counted': facts.get('flops_formula'),
+        'FLOPs in all': _round(facts.get('flops_total')),
+        'FLOPs a second reached': _round(_product(per_token, facts.get('tokens_per_second'))),
+    }
+
+
+def _evaluations(records: Records) -> str:
+    rows = [row for row in records if row['split'] == 'valid']
+    names = [name for name in ('loss_nats', 'perplexity', 'bits_per_byte', 'accuracy') if any(row.get(name) is not None for row in rows)]
+    if not rows:
+        return ''
+    # Of many, some spread evenly over the run, the last one included.
+    stride = math.ceil(len(rows) / EVALUATIONS_SHOWN)
+    head = ''.join(f'<th>{name.replace("_", " ")}</th>' for name in ('step', *names))
+    cells = [[f'{row["step"]:,}', *(_number(row.get(name), '.4g') for name in names)] for row in rows[::-1][::stride][::-1]]
+    body = ''.join(f'<tr>{"".join(f"<td>{safe(cell)}</td>" for cell in row)}</tr>' for row in cells)
+    return f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _samples(text: str) -> str:
+    """Each sample in a box of its own, under the line that announces it in samples.txt."""
+    parts = re.split(r'^--- (sample .*)$', text, flags=re.MULTILINE)
+    if len(parts) < 3:
+        return f'<pre>{safe(text)}</pre>' if text.strip() else ''
+    return ''.join(f'<h3>{safe(head)}</h3><pre>{safe(body.strip())}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _events(records: Records) -> str:
+    skip = {'step', 'split', 'event'}
+    events = [row for row in records if row['split'] == EVENT]
+    rows = {f'{at + 1}. step {row["step"]:,}': _event(row, skip) for at, row in enumerate(events)}
+    return _table(rows)
+
+
+def _event(row: Facts, skip: set[str]) -> str:
+    details = {name: value for name, value in row.items() if name not in skip}
+    what = str(row.get('event', '')).replace('_', ' ')
+    return f'{what} {json.dumps(details, ensure_ascii=False)}' if details else what
+
+
+def _config(config: Facts) -> str:
+    """The fields by the part of the config that they belong to, each by the name that the command line knows."""
+    own = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
+    parts = [('', flat(own)), *((name, flat(value)) for name, value in config.items() if isinstance(value, Mapping))]
+    boxes = [f'<div><h3>config{"." if name else ""}{safe(name)}</h3>{_table(fields)}</div>' for name, fields in parts if fields]
+    return f'<div class="columns">{"".join(boxes)}</div>' if boxes else ''
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in rows.items() if value is not None}
+    lines = ''.join(f'<tr><th>{safe(name.replace("_", " ") if " " in name else name)}</th><td>{_cell(value)}</td></tr>' for name, value in kept.items())
+    return f'<table>{lines}</table>' if lines else ''
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, int):
+        return f'{value:,}'
+    if isinstance(value, list | tuple):
+        return safe(json.dumps(value, ensure_ascii=False))
+    return safe(value) if value != '' else '<i>empty</i>'
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if _is_number(value) else ''
+
+
+def _count(value: Any) -> str:
+    return count(value) if _is_number(value) else ''
+
+
+def _round(value: Any) -> Any:
+    return f'{value:,.4g}' if isinstance(value, float) and abs(value) < 1e6 else f'{value:.4g}' if isinstance(value, float) else value
+
+
+def _product(first: Any, second: Any) -> float | None:
+    return float(first) * float(second) if _is_number(first) and _is_number(second) else None

@@ -1,0 +1,71 @@
+"""Entry points in processes of their own: bad input ends with one line and exit code 2, signals save."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def run(module, *arguments, timeout=120):
+    command = [sys.executable, '-m', module, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ('module', 'arguments', 'parts'),
+    [
+        ('train', ['--workdir=/tmp/x'], ['--config: missing']),
+        ('train', ['--config=configs/gpt_chr.py', '--workdir=/tmp/x'], ['no such file', 'configs/gpt_char.py']),
+        ('train', ['--config=configs/gpt_char.py'], ['--workdir: missing']),
+        ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.model.widht=3'], ['model.widht', 'config.model.width']),
+        ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.train.steps=many'], ['train.steps', 'whole number']),
+        ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--wrokdir=w'], ['wrokdir', 'workdir']),
+        ('evaluate', ['--workdir=/nowhere'], ["--workdir='/nowhere'", 'holds no run']),
+        ('generate', ['--workdir=/nowhere', '--prompt=a'], ["'/nowhere'", 'holds no run']),
+        ('generate', ['--workdir=w', '--max_length=5', '--max_new_tokens=3'], ['max_length', 'max_new_tokens']),
+    ],
+)  # fmt: skip
+def test_bad_flags_end_with_one_line_and_exit_2(module, arguments, parts):
+    done = run(f'experiments.{module}', *arguments)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_a_config_file_with_an_error_names_it(tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('def get_config():\n    return undefined\n')
+    done = run('experiments.train', f'--config={path}', '--workdir=w')
+    assert done.returncode == 2
+    assert 'NameError' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
+    text = tmp_path / 'text.txt'
+    text.write_text('to be or not to be, that is the question.\n' * 400)
+    command = [
+        sys.executable, '-m', 'experiments.train', '--config=configs/gpt_char.py', f'--workdir={tmp_path / "w"}',
+        f'--config.data.source=text:{text}', '--config.train.steps=1000000', '--config.train.eval_every=0',
+    ]  # fmt: skip
+    environment = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    metrics = tmp_path / 'w' / 'metrics.jsonl'
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count('\n') > 2):
+        time.sleep(0.2)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert f'{number.name}: saved step' in out
+    assert 'run the same command again' in out
+    assert list((tmp_path / 'w' / 'checkpoints').iterdir())

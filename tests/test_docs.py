@@ -1,0 +1,108 @@
+"""What the documents say is executed."""
+
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def blocks(path, language):
+    return re.findall(rf'```{language}\n(.*?)```', (ROOT / path).read_text(), flags=re.DOTALL)
+
+
+def test_add_your_own_adds_a_norm_that_trains():
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from lmjax import TransformerConfig
+    from lmjax.models import build
+    from lmjax.ops.norms import NORMS
+    from lmjax.types import Inputs
+
+    before = dict(NORMS)
+    try:
+        namespace = {}
+        for code in blocks('docs/add-your-own.md', 'python'):
+            exec(compile(code, 'docs/add-your-own.md', 'exec'), namespace)
+        assert set(NORMS) - set(before) == {'mean_abs'}
+        model = build(TransformerConfig(width=8, depth=1, heads=2, norm='mean_abs'), vocab_size=5, seq_len=4)
+        params = model.init(jax.random.key(0), {'init_scale': 1.0})
+        hidden = model.apply(params, Inputs(jnp.array([[1, 2, 3, 4]]))).hidden
+        np.testing.assert_allclose(jnp.abs(hidden).mean(-1), 1.0, rtol=1e-3)
+    finally:
+        NORMS.clear()
+        NORMS.update(before)
+
+
+def commands(path):
+    """Every `python -m experiments...` line of a document, continuation lines joined."""
+    text = (ROOT / path).read_text().replace('\\\n', ' ')
+    found = re.findall(r'^\s*(?:.*&& )?(python -m experiments\.\w+ [^\n`]*)$', text, flags=re.MULTILINE)
+    return [shlex.split(line)[2:] for line in found]
+
+
+def documents():
+    pages = [path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').glob('*.py')]]
+    return [str(page) for page in sorted(pages) if page.name != '__init__.py']
+
+
+@pytest.mark.parametrize('page', documents())
+def test_the_flags_of_every_documented_command_parse(page):
+    """Each command is parsed by its own entry point; `--help` ends it before it works."""
+    for module, *arguments in commands(page):
+        code = (
+            'import sys, importlib; sys.argv[0] = "x"\n'
+            f'from absl import flags; importlib.import_module({module!r})\n'
+            'from experiments import cli; cli._parse(sys.argv)'
+        )
+        done = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert done.returncode == 0, (arguments, done.stderr[-500:])
+
+
+def test_every_preset_names_its_command():
+    for path in sorted((ROOT / 'configs').glob('*.py')):
+        if path.name != '__init__.py':
+            assert any(f'--config=configs/{path.name}' in ' '.join(arguments) for arguments in commands(f'configs/{path.name}'))
+
+
+@pytest.mark.slow
+def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
+    (code,) = blocks('README.md', 'python')
+    code = code.replace("'runs/notebook'", repr(str(tmp_path / 'run'))).replace('= 300', '= 4')
+    code = code.replace('lmjax.train(', 'config.train.eval_batches = 1; config.sample.max_new_tokens = 4; lmjax.train(')
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r'\(1, \d+, \d+\)', done.stdout)
+
+
+@pytest.mark.slow
+def test_the_readme_s_commands_train_score_and_sample(tmp_path):
+    """The first command at a small size, then evaluate and generate on what it left."""
+    small = ['--config.train.steps=4', '--config.train.eval_every=2', '--config.train.eval_batches=1', '--config.sample.max_new_tokens=4']
+    workdir = f'--workdir={tmp_path / "w"}'
+
+    def run(module, *arguments):
+        command = [sys.executable, '-m', module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+    first = run('experiments.train', '--config=configs/quickstart.py', workdir, *small)
+    assert first.returncode == 0, first.stderr[-2000:]
+    names = {path.name for path in (tmp_path / 'w').iterdir()}
+    assert {'config.json', 'metrics.jsonl', 'checkpoints', 'samples.txt', 'report.html', 'tensorboard', 'tokenizer'} <= names
+    again = run('experiments.train', '--config=configs/quickstart.py', workdir, *small)
+    assert again.returncode == 0
+    assert 'complete' in again.stdout
+    scored = run('experiments.evaluate', workdir, '--data=text:README.md')
+    record = json.loads(scored.stdout.strip().splitlines()[-1])
+    assert record['tokens'] > 0
+    assert record['bits_per_byte'] > 0
+    sampled = run('experiments.generate', workdir, '--prompt=import ', '--max_new_tokens=4')
+    assert sampled.returncode == 0, sampled.stderr[-2000:]

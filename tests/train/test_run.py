@@ -1,0 +1,213 @@
+"""A run end to end at a tiny size: what it writes, resuming, extending, refusing, diverging, stopping early, counting."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import lmjax
+import lmjax.api
+from lmjax import (
+    Config,
+    DataConfig,
+    LogConfig,
+    NgramConfig,
+    NonFiniteLoss,
+    OptimConfig,
+    RecurrentConfig,
+    SamplingConfig,
+    TrainConfig,
+    TransformerConfig,
+    UsageError,
+)
+from lmjax.train.metrics import read_metrics
+
+TINY = TransformerConfig(width=8, depth=1, heads=2)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / 'text.txt'
+    path.write_text('\n'.join(f'{i} times {i % 7} is {i * (i % 7)}.' for i in range(400)))
+    return path
+
+
+@pytest.fixture
+def make(text, tmp_path):
+    def make(model=TINY, data=None, optim=None, **train):
+        train = {'steps': 4, 'batch_size': 4, 'eval_every': 2, 'eval_batches': 2, 'log_every': 1} | train
+        return Config(
+            name='tiny',
+            data=DataConfig(source=f'text:{text}', seq_len=16, cache_dir=str(tmp_path / 'cache'), **(data or {})),
+            model=dataclasses.replace(model),
+            optim=OptimConfig(**{'schedule': 'constant', 'learning_rate': 1e-2, **(optim or {})}),
+            train=TrainConfig(**train),
+            log=LogConfig(tensorboard=False, report=False),
+            sample=SamplingConfig(max_new_tokens=2),
+        )
+
+    return make
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return str(tmp_path / 'run')
+
+
+def train(config, workdir, **kwargs):
+    said = []
+    outcome = lmjax.api.train(config, workdir, say=said.append, **kwargs)
+    return outcome, '\n'.join(said)
+
+
+def losses(workdir):
+    return {row['step']: row['loss_nats'] for row in read_metrics(workdir, 'train')}
+
+
+def test_a_run_writes_what_it_needs_and_loads_again(make, workdir):
+    config = make()
+    config.log = LogConfig()
+    outcome, said = train(config, workdir)
+    names = {path.name for path in pathlib.Path(workdir).iterdir()}
+    assert {'config.json', 'metrics.jsonl', 'checkpoints', 'samples.txt', 'report.html', 'run.json', 'tensorboard', 'tokenizer'} <= names
+    assert outcome['status'] == 'complete'
+    valid = read_metrics(workdir, 'valid')
+    assert [row['step'] for row in valid] == [2, 4]
+    assert valid[-1]['loss_nats'] == outcome['loss_nats'] < np.log(257)
+    facts = json.loads((pathlib.Path(workdir) / 'run.json').read_text())
+    assert facts['tokens_trained'] == 4 * 4 * 16
+    assert facts['parameter_count'] == 257 * 8 + 4 * 64 + 2 * 8 * 32 + 3 * 8
+
+    run = lmjax.api.load(workdir)
+    assert run.config == config
+    assert run.logits([1, 2, 3]).shape == (1, 3, 257)
+    assert run.logits([[1, 2, 3], [4, 5, 6]]).dtype == np.float32
+    whole = run.evaluate()
+    assert whole['tokens'] > valid[-1]['tokens']
+    again, said = train(config, workdir)
+    assert again['status'] == 'complete'
+    assert 'complete' in said
+    with pytest.raises(UsageError, match='outside of the vocabulary'):
+        run.logits([257])
+
+
+def test_evaluation_agrees_with_the_logits(make, workdir):
+    train(make(), workdir)
+    run = lmjax.api.load(workdir)
+    text = '12 times 5 is 60.'
+    ids = run.tokenizer.encode(text)
+    logits = np.asarray(run.logits(ids))[0, :-1].astype(np.float64)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = -log_probs[np.arange(len(ids) - 1), ids[1:]]
+    found = run.evaluate(text[:16])  # one window
+    np.testing.assert_allclose(found['loss_nats'], expected[:15].mean(), rtol=1e-5)
+    np.testing.assert_allclose(found['bits_per_byte'], expected[:15].sum() / np.log(2) / 15, rtol=1e-5)
+    np.testing.assert_allclose(found['perplexity'], np.exp(expected[:15].mean()), rtol=1e-5)
+
+
+@pytest.mark.parametrize('model', [dataclasses.replace(TINY, dropout=0.3), RecurrentConfig(hidden=8, embedding=4, depth=1)])
+def test_a_resumed_run_is_the_uninterrupted_one(make, tmp_path, model):
+    carry = isinstance(model, RecurrentConfig)
+    kwargs = {'model': model, 'data': {'order': 'contiguous'} if carry else {}, 'carry': carry, 'optim': {'ema': 0.9}}
+    whole, parts = str(tmp_path / 'whole'), str(tmp_path / 'parts')
+    train(make(**kwargs), whole)
+    train(make(steps=2, **kwargs), parts)
+    _, said = train(make(**kwargs), parts, extend=True)
+    assert 'resumes at step 2' in said
+    ours, theirs = losses(parts), losses(whole)
+    assert list(ours) == list(theirs) == [1, 2, 3, 4]
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-6)
+    a, b = (read_metrics(path, 'valid')[-1] for path in (whole, parts))
+    np.testing.assert_allclose(a['loss_nats'], b['loss_nats'], rtol=1e-6)
+    assert a['params'] == 'ema'
+
+
+def test_identity_fields_must_match_and_others_may_change(make, workdir):
+    train(make(steps=2), workdir)
+    with pytest.raises(UsageError, match=r'model\.width=16: the run in .* has 8'):
+        train(make(steps=2, model=dataclasses.replace(TINY, width=16)), workdir)
+    with pytest.raises(UsageError, match=r'train\.steps=4: .* add --extend'):
+        train(make(), workdir)
+    train(make(eval_every=1), workdir, extend=True)
+    changes = [row['changed'] for row in read_metrics(workdir, 'event') if 'changed' in row]
+    assert changes == [{'train.steps': [2, 4], 'train.eval_every': [2, 1]}]
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(make, workdir):
+    train(make(steps=2), workdir)
+    path = pathlib.Path(workdir) / 'config.json'
+    path.write_text(path.read_text().replace('"width": 8', '"width": 16'))
+    with pytest.raises(UsageError, match=r'does not fit: .*stored float32\[257,8\] wanted float32\[257,16\]'):
+        train(make(steps=4, model=dataclasses.replace(TINY, width=16)), workdir, extend=True)
+    with pytest.raises(UsageError, match='does not fit'):
+        lmjax.api.load(workdir)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(make, workdir):
+    config = make(steps=200, eval_every=0, checkpoint_every=1, optim={'learning_rate': 1e30, 'optimizer': 'sgd'})
+    with pytest.raises(NonFiniteLoss, match=r'step \d+: (loss|grad_norm) is (nan|inf); the last good checkpoint is step \d+'):
+        train(config, workdir)
+    (event,) = [row for row in read_metrics(workdir, 'event') if row['event'] == 'not finite']
+    run = lmjax.api.load(workdir)
+    assert event['step'] < 200
+    assert all(np.isfinite(leaf).all() for leaf in run.params['embedding'].values())
+
+
+def test_patience_stops_early_and_stays_stopped(make, workdir):
+    config = make(steps=50, eval_every=1, patience=2, optim={'learning_rate': 3.0, 'optimizer': 'sgd', 'momentum': 0.0})
+    outcome, said = train(config, workdir)
+    assert 'stopped early' in said
+    assert outcome['steps'] < 50
+    assert train(config, workdir)[0]['status'] == 'complete'
+
+
+def test_init_from_takes_over_the_parameters(make, tmp_path):
+    train(make(), str(tmp_path / 'first'))
+    config = make(optim={'learning_rate': 1e-9})
+    outcome, _ = train(config, str(tmp_path / 'second'), init_from=str(tmp_path / 'first'))
+    first = read_metrics(str(tmp_path / 'first'), 'valid')[-1]
+    np.testing.assert_allclose(outcome['loss_nats'], first['loss_nats'], rtol=1e-5)
+
+
+def test_a_counted_model_goes_through_the_same_run(make, workdir):
+    outcome, said = train(make(model=NgramConfig(order=4), eval_batches=0), workdir)
+    assert outcome['bits_per_byte'] < 4
+    run = lmjax.api.load(workdir)
+    np.testing.assert_allclose(run.evaluate()['loss_nats'], outcome['loss_nats'], rtol=1e-6)
+    assert len(run.generate('7 times ', max_new_tokens=5)) == 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: setattr(c.train, 'accumulate', 3), r'train\.accumulate=3: must divide train\.batch_size=4; try (2|4)'),
+        (lambda c: setattr(c.model, 'heads', 3), r'model\.width=8: must divide by model\.heads=3'),
+        (lambda c: setattr(c.model, 'norm', 'rmsnorm'), r"model\.norm='rmsnorm': no such choice; choose one of: .*rms"),
+        (lambda c: setattr(c.optim, 'optimizer', 'adamz'), r"optim\.optimizer='adamz'"),
+        (lambda c: setattr(c.optim, 'learning_rate', -1.0), r'optim\.learning_rate=-1\.0: must'),
+        (lambda c: setattr(c.train, 'carry', True), r'train\.carry=True: .*transformer has no state to carry'),
+        (lambda c: setattr(c.data, 'tokenizer', 'bites'), r"data\.tokenizer='bites': no such choice"),
+        (lambda c: setattr(c.data, 'source', 'text:/nowhere/*.txt'), r'data\.source=.*no file'),
+        (lambda c: setattr(c.data, 'seq_len', 10**6), r'data\.seq_len=1000000: the split has'),
+        (lambda c: setattr(c.mesh, 'data', 16), r'mesh'),
+        (lambda c: setattr(c.mesh, 'data', 3), r'(mesh\.data|batch_size)'),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(make, workdir, change, message):
+    config = make()
+    change(config)
+    with pytest.raises(UsageError, match=message) as error:
+        train(config, workdir)
+    assert '\n' not in str(error.value)
+    assert not (pathlib.Path(workdir) / 'checkpoints').exists()
+
+
+def test_data_that_is_not_text_is_refused(make, workdir, text):
+    text.write_bytes(b'')
+    with pytest.raises(UsageError, match=r'data\.source='):
+        train(make(), workdir)
+    text.write_bytes(bytes(range(256)) * 50)
+    with pytest.raises(UsageError, match=r'data\.source='):
+        train(make(), workdir)
