@@ -10,6 +10,7 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.models.config import NgramConfig
+from lmjax.models.kneser_ney import unique
 from lmjax.models.ngram import build
 from lmjax.types import Inputs
 
@@ -166,3 +167,10 @@ def test_what_cannot_be_counted_is_refused():
         build(NgramConfig(smoothing='laplace'), vocab_size=V, seq_len=8)
     with pytest.raises(UsageError, match=r'^tokens=7: ids end before the vocabulary size, 7$'):
         model_of(2).fit(np.array([1, 7]))
+
+
+@pytest.mark.parametrize('limit', [50, 10**6])
+def test_codes_are_numbered_alike_by_table_and_by_sort(limit):
+    codes = np.random.default_rng(0).integers(0, 50, 40)
+    for got, want in zip(unique(codes, limit=limit), np.unique(codes, return_inverse=True, return_counts=True), strict=True):
+        np.testing.assert_array_equal(got, want)
