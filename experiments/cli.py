@@ -51,29 +51,28 @@ def _parse(argv: list[str]) -> list[str]:
         return rest
     except UsageError:
         raise
-    except (flags.Error, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+    except Exception as error:  # the parser raises whatever the config file and its fields raise
         _explain_override(argv)
-        raise UsageError(str(error).splitlines()[0]) from error
+        raise UsageError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-def _load_config(argv: Sequence[str]) -> object:
-    """The config object that `--config` names, or UsageError saying what is wrong with the file."""
+def _load_config(argv: Sequence[str]) -> None:
+    """Raises UsageError unless `--config` names a file that gives a config."""
     path = _config_path(argv)
     if not path:
         raise UsageError('--config: missing; name a config file, as in --config=configs/quickstart.py')
-    if not os.path.isfile(path.partition(':')[0] if not os.path.isfile(path) else path):
-        folder = os.path.dirname(path) or '.'
-        names = [os.path.join(folder, name) for name in sorted(os.listdir(folder))] if os.path.isdir(folder) else []
-        hint = nearest(path, [name for name in names if name.endswith('.py') and '__' not in name] or ['configs/quickstart.py'])
-        raise UsageError(f'--config={path!r}: no such file; {hint}')
-    try:
-        config = flags.FLAGS.config
-        leaves(config)
-        return config
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f'--config={path!r}: the file cannot be loaded: {type(error).__name__}: {error}') from error
+    name = _file_of(path)
+    if not os.path.isfile(name):
+        folder = os.path.dirname(name) or '.'
+        names = [os.path.join(folder, other) for other in sorted(os.listdir(folder))] if os.path.isdir(folder) else []
+        presets = [other for other in names if other.endswith('.py') and '__' not in other]
+        raise UsageError(f'--config={path!r}: no such file; {nearest(path, presets or ["configs/quickstart.py"])}')
+    leaves(flags.FLAGS.config)
+
+
+def _file_of(path: str) -> str:
+    """The file of 'configs/x.py:argument'."""
+    return path if os.path.isfile(path) else path.partition(':')[0]
 
 
 def _config_path(argv: Sequence[str]) -> str:
@@ -105,11 +104,16 @@ def _explain_override(argv: Sequence[str]) -> None:
 
 
 def _pristine(path: str) -> object:
+    """The config as its file gives it, without overrides."""
     import runpy
 
-    name, _, argument = path.partition(':') if not os.path.isfile(path) else (path, '', '')
-    get_config = runpy.run_path(name)['get_config']
-    return get_config(argument) if argument else get_config()
+    name = _file_of(path)
+    argument = path[len(name) + 1 :]
+    try:
+        get_config = runpy.run_path(name)['get_config']
+        return get_config(argument) if argument else get_config()
+    except Exception as error:
+        raise UsageError(f'--config={path!r}: the file cannot be loaded: {type(error).__name__}: {error}') from error
 
 
 def _kind(value: object) -> str:
