@@ -169,7 +169,7 @@ def test_decay_alone_shrinks_matrices_only(name):
     np.testing.assert_array_equal(after['gain'], params['gain'])
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', ['sgd', 'adamw'])  # one whose decay joins the gradient, one whose joins the update
 def test_a_missing_weight_decay_is_none(name):
     without = {key: value for key, value in HPARAMS.items() if key != 'weight_decay'}
     params, grads = tree(0), gradients()
