@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lmjax.optim.orthogonal import ITERATIONS, NEWTON_SCHULZ, matrix_dims, newton_schulz, orthogonalize
+from lmjax.optim.orthogonal import ITERATIONS, NEWTON_SCHULZ, matrix_dims, muon, newton_schulz, orthogonalize
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,28 @@ def test_heads_of_every_layer_are_one_matrix():
     np.testing.assert_allclose(y, wanted, rtol=2e-5, atol=2e-6)
 
 
-def test_dimensions_between_rows_and_columns_are_separate_matrices():
+@pytest.mark.parametrize('batch', [0, 1, 2])
+def test_other_dimensions_count_separate_matrices(batch):
     x = random(2, (4, 3, 6))
-    y = jax.jit(lambda x: orthogonalize(x, (0,), (2,)))(x)
-    wanted = np.stack([literal(np.asarray(x)[:, middle]) for middle in range(3)], axis=1)
+    rows, columns = (dim for dim in range(3) if dim != batch)
+    y = jax.jit(lambda x: orthogonalize(x, (rows,), (columns,)))(x)
+    wanted = np.stack([literal(matrix) for matrix in np.moveaxis(x, batch, 0)], axis=batch)
     np.testing.assert_allclose(y, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_momentum_is_nesterov_s():
+    grads = random(5, (3, 5, 8))
+    tx = muon({'w': ('embed', 'mlp')}, momentum=0.7, others=optax.identity())
+    update, state = jax.jit(tx.update), tx.init({'w': jnp.zeros((5, 8))})
+    trace = np.zeros((5, 8))
+    for grad in grads:
+        updates, state = update({'w': grad}, state)
+        trace = 0.7 * trace + grad
+        np.testing.assert_allclose(updates['w'], literal(0.7 * trace + grad), rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.skipif(not hasattr(optax.contrib, 'MuonDimensionNumbers'), reason='this optax has no consistent_rms')
 def test_equals_the_muon_of_optax_where_that_sees_a_matrix():
-    from lmjax.optim.orthogonal import muon
-
     params = {'w': random(3, (5, 8))}
     mine = optax.chain(muon({'w': ('embed', 'mlp')}, momentum=0.9, others=optax.identity()), optax.scale(-0.1))
     theirs = optax.contrib.muon(0.1, beta=0.9, consistent_rms=0.2)
