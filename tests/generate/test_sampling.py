@@ -72,6 +72,23 @@ def test_equals_are_cut_exactly_and_in_order_of_ids():
     np.testing.assert_allclose(distribution(prob=flat, top_p=0.5), renormalised([0, 1, 2], flat), rtol=1e-6)
 
 
+@pytest.mark.parametrize('settings', [{'top_k': 7}, {'top_p': 0.8}, {'top_k': 40, 'top_p': 0.6}])
+def test_bisection_keeps_what_sorting_would(settings):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8, 100)).astype(np.float32) * 4
+    logits[1] = np.round(logits[1])  # many equals
+    logits[2, ::3], logits[3], logits[4] = -np.inf, -np.abs(logits[3]), 1e30 * logits[4]
+    config = SamplingConfig(**settings)
+    kept = np.isfinite(process(logits, np.zeros(logits.shape, bool), s.knobs_of(config)))
+    for row, got in zip(logits.astype(np.float64), kept, strict=True):
+        order = np.argsort(-row, kind='stable')[: config.top_k or len(row)]
+        prob = np.exp(row[order] - row.max())
+        prob /= prob.sum()
+        needed = (np.cumsum(prob) - prob < config.top_p) | (config.top_p == 1)
+        want = order[needed & (row[order] > -np.inf)]
+        assert np.flatnonzero(got).tolist() == sorted(want)
+
+
 def test_repetition_penalty_divides_what_is_positive_and_multiplies_what_is_not():
     logits, seen = jnp.array([[2.0, -2.0, 2.0, -2.0]]), jnp.array([[True, True, False, False]])
     np.testing.assert_allclose(s.repetition_penalty(logits, seen, 1.25), [[1.6, -2.5, 2.0, -2.0]], rtol=1e-6)
