@@ -91,8 +91,7 @@ class BpeTokenizer(Tokenizer):
 
         self._json = library_json
         self._encoder = tokenizers.Tokenizer.from_str(library_json)
-        self._encoder.encode_special_tokens = True  # what text spells like the separator stays text
-        self._encoder.pre_tokenizer = byte_level()  # pieces come here cut
+        self._encoder.pre_tokenizer = byte_level()  # pieces come here cut, so that none of them spells the separator
         self._table = PieceTable()
         self._pieces = re.compile(PIECES)
         vocabulary = self._encoder.get_vocab()

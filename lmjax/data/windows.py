@@ -84,7 +84,7 @@ def eval_windows(store: TokenStore, *, seq_len: int, batch_size: int, stride: in
         index = begin + np.arange(batch_size)
         starts = index * stride
         first = np.where(index == 0, 1, starts + seq_len - stride + 1)
-        last = np.where(index < windows, np.minimum(starts + seq_len + 1, total), 0)
+        last = np.minimum(starts + seq_len + 1, total)  # rows after the last window: first is beyond the stream
         yield read_scored(store, starts, first, last, seq_len)
 
 
