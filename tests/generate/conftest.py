@@ -10,6 +10,14 @@ from lmjax.types import Model, Output, Traits
 V = 11
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _quick_compilation():
+    """Small programs that run a few times: compiled in half of the time."""
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)
+
+
 def summary(ids, positions):
     """What the network's hidden state is, after tokens at positions."""
     return sum((int(token) + 1) * (int(position) + 1) for token, position in zip(ids, positions, strict=True)) % V
