@@ -12,8 +12,8 @@ from lmjax.config import UsageError
 from lmjax.generate.config import SamplingConfig
 from lmjax.generate.decode import STOPPED, row_keys, stream
 from lmjax.generate.sampling import knobs_of, sample
-from lmjax.models.config import NgramConfig
-from lmjax.models.ngram import build
+from lmjax.models import build
+from lmjax.models.config import NgramConfig, RecurrentConfig, TransformerConfig
 from lmjax.types import Inputs
 
 GREEDY = SamplingConfig(greedy=True, max_new_tokens=21)
@@ -72,7 +72,7 @@ def test_tokens_come_as_they_are_made(network):
     model, params = network
     chunks = stream(model, params, [np.array([1])], GREEDY, chunk=8)
     assert [chunk.shape for chunk in chunks] == [(1, 1), (1, 8), (1, 8), (1, 4)]
-    endless = stream(model, params, [np.array([1])], dataclasses.replace(GREEDY, max_new_tokens=10**9), context=16)
+    endless = stream(model, params, [np.array([1])], dataclasses.replace(GREEDY, max_new_tokens=10**9), context=7)
     assert sum(chunk.size for chunk in itertools.islice(endless, 5)) >= 5
 
 
@@ -102,19 +102,37 @@ def test_a_row_stops_at_its_stop_token_and_the_stream_when_all_have(network):
     assert alone.shape[1] <= free[0].tolist().index(stop) + 2
 
 
-def test_a_recurrent_network_has_no_limit():
+REAL = {
+    'transformer': TransformerConfig(width=8, depth=2, heads=2, position='learned', init='fan_in', scan_layers=True),
+    'recurrent': RecurrentConfig(embedding=8, hidden=8, depth=2, cell='gru', init='orthogonal', initial_state='learned'),
+    'ngram': NgramConfig(order=3),
+}
+
+
+@pytest.mark.parametrize('kind', REAL)
+def test_real_networks_equal_the_literal_loop(kind):
+    """Learned positions end at the context, which is shorter than the text; recurrent networks have no such limit."""
+    model = build(REAL[kind], vocab_size=V, seq_len=8)
     tokens = np.random.default_rng(2).integers(0, V, 400)
-    model = build(NgramConfig(order=3), vocab_size=V, seq_len=8)
-    params = model.fit(tokens)
-    last = jax.jit(lambda inputs: model.score(params, model.apply(params, inputs).hidden[:, -1:])[:, 0])
-    got = generate((model, params), [[1, 2], [3]], DRAWN, context=4)
-    for row, prompt in enumerate([[1, 2], [3]]):
-        ids = list(prompt)
+    params = model.fit(tokens) if model.fit else model.init(jax.random.key(0), {'init_scale': 1.0})
+    prompts, context, length = [[1, 2], [3, 5, 7, 9, 2]], 8, 8 if kind == 'transformer' else 26
+
+    @jax.jit
+    def logits_at(ids, at):
+        """The whole window without a cache, padded on the right."""
+        hidden = model.apply(params, Inputs(ids)).hidden
+        return model.score(params, jax.lax.dynamic_slice_in_dim(hidden, at, 1, axis=1))[:, 0]
+
+    got = generate((model, params), prompts, DRAWN, context=context)
+    for row, prompt in enumerate(prompts):
+        ids, start = list(prompt), 0
         for step in range(DRAWN.max_new_tokens):
-            padded = Inputs(np.array([([0] * 40 + ids)[-40:]]), segments=np.arange(40)[None] >= np.array(40 - len(ids)))
-            logits = last(padded)
+            if len(ids) - start > length:
+                start = len(ids) - context // 2
+            window = np.array([(ids[start:] + [0] * length)[:length]], np.int32)
             key = jax.random.fold_in(row_keys(DRAWN.seed, rows=2)[row], step)
-            ids.append(int(draw(logits, np.isin(np.arange(V), ids)[None], knobs_of(DRAWN), key[None])[0]))
+            seen = np.isin(np.arange(V), ids)[None]
+            ids.append(int(draw(logits_at(window, len(ids) - start - 1), seen, knobs_of(DRAWN), key[None])[0]))
         assert got[row].tolist() == ids[len(prompt) :]
 
 
