@@ -34,7 +34,7 @@ def main(_: Sequence[str]) -> int:
             profile=_PROFILE.value,
             say=lambda line: print(line, flush=True),
         )
-    except lmjax.NonFiniteLoss as error:
+    except lmjax.NonFiniteLossError as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
     return 130 if outcome['status'] == 'interrupted' else 0

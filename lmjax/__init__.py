@@ -12,7 +12,7 @@ _WHERE = {
     'Run': 'lmjax.api',
     'doctor': 'lmjax.doctor',
     'UsageError': 'lmjax.config',
-    'NonFiniteLoss': 'lmjax.train.loop',
+    'NonFiniteLossError': 'lmjax.train.ledger',
     'Config': 'lmjax.train.config',
     'TrainConfig': 'lmjax.train.config',
     'LogConfig': 'lmjax.train.config',

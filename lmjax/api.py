@@ -26,7 +26,7 @@ def train(
 
     Raises:
       UsageError: bad input, in one line, before any device work.
-      lmjax.train.loop.NonFiniteLoss: the loss is no longer a number.
+      lmjax.train.loop.NonFiniteLossError: the loss is no longer a number.
     """
     from lmjax.data.corpus import prepare, start_preparing
     from lmjax.train.workdir import check_workdir, open_run
@@ -51,7 +51,7 @@ def train(
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
-        return {'status': 'complete', 'steps': train.steps}
+        return {'status': 'complete', 'steps': config.train.steps}
     return run.train(config, workdir, corpus, changed=changed, init_from=init_from, profile=profile, say=say)
 
 
@@ -108,9 +108,7 @@ class Run:
         """
         from lmjax.train.rescoring import rescore
 
-        found = rescore(
-            self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride
-        )
+        found = rescore(self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
         return {'workdir': self.workdir, **found}
 
 

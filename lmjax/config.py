@@ -107,7 +107,7 @@ def from_dict(data: Mapping[str, Any]) -> Any:
         if isinstance(value, Mapping):
             value = from_dict(value)
         values[key] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)
+    return cls(**values)  # type: ignore[operator]
 
 
 def fingerprint(config: Any) -> str:

@@ -49,7 +49,9 @@ def commands(path):
 
 
 def documents():
-    pages = [path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').glob('*.py')]]
+    pages = [
+        path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').glob('*.py')]
+    ]
     return [str(page) for page in sorted(pages) if page.name != '__init__.py']
 
 
@@ -86,7 +88,12 @@ def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_readme_s_commands_train_score_and_sample(tmp_path):
     """The first command at a small size, then evaluate and generate on what it left."""
-    small = ['--config.train.steps=4', '--config.train.eval_every=2', '--config.train.eval_batches=1', '--config.sample.max_new_tokens=4']
+    small = [
+        '--config.train.steps=4',
+        '--config.train.eval_every=2',
+        '--config.train.eval_batches=1',
+        '--config.sample.max_new_tokens=4',
+    ]
     workdir = f'--workdir={tmp_path / "w"}'
 
     def run(module, *arguments):

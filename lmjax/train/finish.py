@@ -58,9 +58,7 @@ def finish(
 def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
     parts = []
     for prompt in config.log.prompts:
-        texts = generate_text(
-            model, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model)
-        )
+        texts = generate_text(model, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
         parts += [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
     return '\n'.join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,8 +29,10 @@ def restore_state(checkpoints: Checkpointer, like: TrainState) -> TrainState | N
     step = checkpoints.latest()
     if step is None:
         return None
-    root = jax.eval_shape(jax.random.key_data, like.root)
-    stored = checkpoints.restore(step, like._replace(root=jax.ShapeDtypeStruct(root.shape, root.dtype, sharding=like.root.sharding)))
+    key: Any = like.root
+    root: Any = jax.eval_shape(jax.random.key_data, key)
+    root = jax.ShapeDtypeStruct(root.shape, root.dtype, sharding=key.sharding)
+    stored = checkpoints.restore(step, like._replace(root=root))
     return stored._replace(root=jax.random.wrap_key_data(stored.root))
 
 
@@ -49,7 +52,7 @@ def load_params(workdir: str, model: Model, *, step: int | None = None, flag: st
     return checkpoints.restore(found, like, part=part)
 
 
-def _as_stored(leaves: dict[str, Any], part: str) -> Tree:
+def _as_stored(leaves: Mapping[str, Any], part: str) -> Tree:
     """Counted models have as many parameters as their text asked for: the checkpoint says how many."""
     tree: Tree = {}
     for path, leaf in leaves.items():

@@ -16,10 +16,11 @@ from lmjax.models import build
 from lmjax.train.checkpoint import Checkpointer
 from lmjax.train.config import Config
 from lmjax.train.finish import finish
-from lmjax.train.loop import NonFiniteLoss, Outcome, run_steps
+from lmjax.train.ledger import NonFiniteLossError
+from lmjax.train.loop import Outcome, Outlets, run_steps
 from lmjax.train.metrics import MetricsLog, read_metrics
 from lmjax.train.profile import Profile
-from lmjax.train.program import Program, assemble
+from lmjax.train.program import assemble
 from lmjax.train.progress import Progress
 from lmjax.train.restore import load_params, restore_state, storable
 from lmjax.train.scoring import Scorer
@@ -41,7 +42,7 @@ def train(
 
     Raises:
       UsageError: the checkpoint does not fit the config.
-      NonFiniteLoss: training diverged.
+      NonFiniteLossError: training diverged.
     """
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)
@@ -103,24 +104,21 @@ def _by_gradient(
         say(f'resumes at step {int(state.step)}')
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
-    tracer = Profile(profile, workdir)
+    past = [row for row in records if row['step'] <= int(state.step)]
+    out = Outlets(
+        checkpoints,
+        log,
+        Progress(config.train.steps, start=int(state.step)),
+        Scorer(config, corpus, program.model, past),
+        Profile(profile, workdir),
+    )
     try:
-        outcome = run_steps(
-            config,
-            corpus,
-            program,
-            state,
-            checkpoints=checkpoints,
-            log=log,
-            progress=Progress(config.train.steps, start=int(state.step)),
-            scorer=Scorer(config, corpus, program.model, [r for r in records if r['step'] <= int(state.step)]),
-            profile=tracer,
-        )
-    except NonFiniteLoss as error:
+        outcome = run_steps(config, corpus, program, state, out)
+    except NonFiniteLossError as error:
         log.event(error.step, 'not finite', message=str(error))
         raise
     finally:
-        tracer.stop()
+        out.profile.stop()
     if outcome.status == 'complete':
         log.event(outcome.step, 'complete', early=bool(outcome.reason))
         if outcome.reason:

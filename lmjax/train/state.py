@@ -12,8 +12,14 @@ import jax.numpy as jnp
 from lmjax.train.config import Config
 from lmjax.types import Array, HParams, Model, Tree
 
-_ALWAYS = ('learning_rate', 'beta1', 'beta2', 'momentum', 'weight_decay')
-_WHEN_ON = {'dropout': 'model', 'label_smoothing': 'objective', 'z_loss': 'objective', 'ema': 'optim'}
+_ALWAYS = ('learning_rate', 'beta1', 'beta2', 'momentum')
+_WHEN_ON = {
+    'dropout': 'model',
+    'label_smoothing': 'objective',
+    'z_loss': 'objective',
+    'weight_decay': 'optim',
+    'ema': 'optim',
+}
 
 
 class TrainState(NamedTuple):

@@ -31,9 +31,9 @@ def validate(config: Config) -> None:
         train.accumulate,
         f'the objective {config.objective.kind!r} looks at the whole batch at once; set it to 1',
     )
-    require(config.objective.label_smoothing < 1, 'objective.label_smoothing', config.objective.label_smoothing, 'use a number in [0, 1)')
-    dropout = getattr(config.model, 'dropout', 0.0)
-    require(dropout < 1, 'model.dropout', dropout, 'use a number in [0, 1)')
+    for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
+        value = getattr(getattr(config, section), name, 0.0)
+        require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
     validate_data(config.data)
     if not isinstance(config.model, NgramConfig):
         validate_optim(config.optim)

@@ -23,7 +23,9 @@ def read_config(workdir: str) -> Config:
         with open(path, encoding='utf-8') as file:
             return from_dict(json.load(file))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f'--workdir={workdir!r}: its config.json cannot be read ({error}); restore it or use another') from error
+        raise UsageError(
+            f'--workdir={workdir!r}: its config.json cannot be read ({error}); restore it or use another'
+        ) from error
 
 
 def write_config(workdir: str, config: Config) -> None:

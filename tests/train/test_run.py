@@ -14,7 +14,7 @@ from lmjax import (
     DataConfig,
     LogConfig,
     NgramConfig,
-    NonFiniteLoss,
+    NonFiniteLossError,
     OptimConfig,
     RecurrentConfig,
     SamplingConfig,
@@ -44,7 +44,7 @@ def make(text, tmp_path):
             model=dataclasses.replace(model),
             optim=OptimConfig(**{'schedule': 'constant', 'learning_rate': 1e-2, **(optim or {})}),
             train=TrainConfig(**train),
-            log=LogConfig(tensorboard=False, report=False),
+            log=LogConfig(tensorboard=False, report=False, prompts=()),
             sample=SamplingConfig(max_new_tokens=2),
         )
 
@@ -71,7 +71,16 @@ def test_a_run_writes_what_it_needs_and_loads_again(make, workdir):
     config.log = LogConfig()
     outcome, said = train(config, workdir)
     names = {path.name for path in pathlib.Path(workdir).iterdir()}
-    assert {'config.json', 'metrics.jsonl', 'checkpoints', 'samples.txt', 'report.html', 'run.json', 'tensorboard', 'tokenizer'} <= names
+    assert {
+        'config.json',
+        'metrics.jsonl',
+        'checkpoints',
+        'samples.txt',
+        'report.html',
+        'run.json',
+        'tensorboard',
+        'tokenizer',
+    } <= names
     assert outcome['status'] == 'complete'
     valid = read_metrics(workdir, 'valid')
     assert [row['step'] for row in valid] == [2, 4]
@@ -96,15 +105,17 @@ def test_a_run_writes_what_it_needs_and_loads_again(make, workdir):
 def test_evaluation_agrees_with_the_logits(make, workdir):
     train(make(), workdir)
     run = lmjax.api.load(workdir)
-    text = '12 times 5 is 60.'
-    ids = run.tokenizer.encode(text)
+    text = '12 times 5 is 6'
+    separator = run.tokenizer.separator_id
+    ids = np.array([separator, *run.tokenizer.encode(text), separator])  # as a document lies in the stream: one window
     logits = np.asarray(run.logits(ids))[0, :-1].astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = -log_probs[np.arange(len(ids) - 1), ids[1:]]
-    found = run.evaluate(text[:16])  # one window
-    np.testing.assert_allclose(found['loss_nats'], expected[:15].mean(), rtol=1e-5)
-    np.testing.assert_allclose(found['bits_per_byte'], expected[:15].sum() / np.log(2) / 15, rtol=1e-5)
-    np.testing.assert_allclose(found['perplexity'], np.exp(expected[:15].mean()), rtol=1e-5)
+    found = run.evaluate(text)
+    assert (found['tokens'], found['bytes']) == (16, 15)
+    np.testing.assert_allclose(found['loss_nats'], expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found['bits_per_byte'], expected.sum() / np.log(2) / 15, rtol=1e-5)
+    np.testing.assert_allclose(found['perplexity'], np.exp(expected.mean()), rtol=1e-5)
 
 
 @pytest.mark.parametrize('model', [dataclasses.replace(TINY, dropout=0.3), RecurrentConfig(hidden=8, embedding=4, depth=1)])
@@ -147,7 +158,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(make, workdir):
 
 def test_a_loss_that_is_not_a_number_stops_the_run(make, workdir):
     config = make(steps=200, eval_every=0, checkpoint_every=1, optim={'learning_rate': 1e30, 'optimizer': 'sgd'})
-    with pytest.raises(NonFiniteLoss, match=r'step \d+: (loss|grad_norm) is (nan|inf); the last good checkpoint is step \d+'):
+    with pytest.raises(NonFiniteLossError, match=r'step \d+: \w+ is (nan|inf); the last good checkpoint is step \d+'):
         train(config, workdir)
     (event,) = [row for row in read_metrics(workdir, 'event') if row['event'] == 'not finite']
     run = lmjax.api.load(workdir)
@@ -172,7 +183,7 @@ def test_init_from_takes_over_the_parameters(make, tmp_path):
 
 
 def test_a_counted_model_goes_through_the_same_run(make, workdir):
-    outcome, said = train(make(model=NgramConfig(order=4), eval_batches=0), workdir)
+    outcome, _ = train(make(model=NgramConfig(order=4), eval_batches=0), workdir)
     assert outcome['bits_per_byte'] < 4
     run = lmjax.api.load(workdir)
     np.testing.assert_allclose(run.evaluate()['loss_nats'], outcome['loss_nats'], rtol=1e-6)
