@@ -34,10 +34,12 @@ def train(
     check_workdir(workdir)
     preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
     try:
+        from lmjax.caches import keep_compiled_programs
         from lmjax.train import run
         from lmjax.train.profile import parse_span
         from lmjax.train.validate import validate
 
+        keep_compiled_programs()
         validate(config)
         if profile:
             parse_span(profile)
@@ -118,11 +120,13 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     Raises:
       UsageError: there is no run, no checkpoint, or it does not fit.
     """
+    from lmjax.caches import keep_compiled_programs
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build
     from lmjax.train.restore import load_params
     from lmjax.train.workdir import read_config
 
+    keep_compiled_programs()
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 RANKS = {
     'types': 0,
     'config': 0,
+    'caches': 0,
     'ops': 1,
     'parallel': 1,
     'models': 2,

@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import lzma
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmjax.caches import user_cache
 from lmjax.config import UsageError, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
@@ -82,8 +82,7 @@ def cache_folder(data: DataConfig) -> Path:
     """`data.cache_dir`, or tokens/ in the user's cache folder."""
     if data.cache_dir:
         return Path(data.cache_dir).expanduser()
-    home = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-    return Path(home) / 'lmjax' / 'tokens'
+    return user_cache('tokens')
 
 
 def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:

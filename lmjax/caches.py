@@ -1,0 +1,21 @@
+"""Where things that can be made again are kept: token stores and compiled programs, in the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def user_cache(name: str) -> Path:
+    """The folder lmjax/NAME in $XDG_CACHE_HOME or ~/.cache; it need not exist yet."""
+    home = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+    return Path(home) / 'lmjax' / name
+
+
+def keep_compiled_programs() -> None:
+    """Turns JAX's persistent compilation cache on, unless the user has pointed it elsewhere or switched it off."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
+        jax.config.update('jax_compilation_cache_dir', str(user_cache('programs')))
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
