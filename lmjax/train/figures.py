@@ -26,7 +26,13 @@ class Curve(NamedTuple):
 
 
 def draw(
-    name: str, curves: Sequence[Curve], *, label: str, lines: Mapping[str, float] | None = None, width: float = 7, height: float = 3.2
+    name: str,
+    curves: Sequence[Curve],
+    *,
+    label: str,
+    lines: Mapping[str, float] | None = None,
+    width: float = 7,
+    height: float = 3.2,
 ) -> str:
     """An `<svg>` element, or '' if no curve has two finite values.
 
@@ -42,7 +48,7 @@ def draw(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings = {'svg.fonttype': 'none', 'svg.hashsalt': name, 'text.color': INK, 'axes.edgecolor': FAINT, 'font.size': 9.5}
+    settings: Any = {'svg.fonttype': 'none', 'svg.hashsalt': name, 'text.color': INK, 'axes.edgecolor': FAINT, 'font.size': 10}
     with rc_context(settings):
         figure = Figure(figsize=(width, height), layout='constrained')
         axes = figure.add_subplot()
@@ -52,7 +58,7 @@ def draw(
         _horizontal_lines(axes, lines or {})
         if len(curves) > 1:
             axes.legend(frameon=False, labelcolor=INK, handlelength=1.4)
-        axes.margins(x=0.01)
+        axes.set_xlim(0, 1.01 * max(curve.steps[-1] for curve in curves))
         file = io.StringIO()
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
     return _embed(file.getvalue(), name, f'{label} by step')
@@ -60,11 +66,10 @@ def draw(
 
 def running_mean(values: Sequence[float]) -> np.ndarray:
     """Centred means over about a twentieth of the values; near an end the window shrinks, so that no value is shifted."""
-    values = np.asarray(values, float)
-    count = len(values)
-    index = np.arange(count)
-    half = np.minimum(np.minimum(index, count - 1 - index), count // 40)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    size = len(values)
+    index = np.arange(size)
+    half = np.minimum(np.minimum(index, size - 1 - index), size // 40)
+    sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     return (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
 
 
@@ -76,7 +81,7 @@ def _finite(curve: Curve) -> Curve:
 def _dress(axes: Any, label: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_title(label, loc='left', fontsize=9.5, color=INK)
+    axes.set_title(label, loc='left', fontsize=10, color=INK)
     axes.set_xlabel('step', color=INK)
     axes.tick_params(colors=INK, length=0)
     axes.spines[['top', 'right', 'left']].set_visible(False)
@@ -96,20 +101,22 @@ def _plot(axes: Any, curve: Curve) -> None:
     if curve.raw:
         axes.plot(curve.steps, curve.values, color=color, linewidth=0.7, alpha=0.3)
     values = running_mean(curve.values) if curve.raw else curve.values
-    axes.plot(curve.steps, values, color=color, linewidth=1.7, marker='o' if curve.marks else '', markersize=3.5, label=curve.label)
+    axes.plot(
+        curve.steps, values, color=color, linewidth=1.7, marker='o' if curve.marks else '', markersize=3.5, label=curve.label
+    )
 
 
 def _horizontal_lines(axes: Any, lines: Mapping[str, float]) -> None:
     for label, value in lines.items():
         axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), alpha=0.7)
-        # parse_math=False: a dollar sign in a name is a dollar sign.
+        # parse_math=False: a dollar sign in a name is a dollar sign; and what the font lacks would only warn.
+        plain = re.sub(r'[^ -~]', '?', label)
         axes.annotate(
-            f'{label} {value:.2f}',
-            (0.99, value),
+            f'{plain} {value:.2f}',
+            (0.01, value),
             xycoords=('axes fraction', 'data'),
             xytext=(0, 3),
             textcoords='offset points',
-            ha='right',
             color=INK,
             parse_math=False,
         )

@@ -24,6 +24,7 @@ FILE = 'report.html'
 Facts = Mapping[str, Any]
 Records = Sequence[Mapping[str, Any]]
 EVALUATIONS_SHOWN = 12
+SCORES = {'loss_nats': '.4f', 'perplexity': '.3f', 'bits_per_byte': '.3f', 'accuracy': '.3f'}
 
 
 def write_report(workdir: Path | str) -> Path:
@@ -52,11 +53,9 @@ def render(config: Facts, facts: Facts, records: Records, *, samples: str) -> st
         ('Curves', _curves(facts, records)),
         ('Samples', _samples(samples)),
         ('Evaluations', _evaluations(records)),
-        ('Model and work', _table(_work(facts, records))),
-        ('Text', _table(flat(facts.get('corpus')))),
-        ('Software and hardware', _table(flat(facts.get('environment')))),
+        ('Run', _columns(_run(facts))),
         ('What happened', _events(records)),
-        ('Config', _config(config)),
+        ('Config', _columns(_config(config))),
     ]
     body = ''.join(f'<section><h2>{title}</h2>{content}</section>' for title, content in sections if content)
     return PAGE.format(title=safe(name), subtitle=_subtitle(facts, records), tiles=_tiles(facts, records), body=body)
@@ -111,8 +110,8 @@ def _curves(facts: Facts, records: Records) -> str:
     pictures = [
         draw('loss', loss, label='loss (nats a token)'),
         draw('bits', bits, label='validation bits per byte', lines=lines),
-        draw('rate', rate, label='learning rate', height=2.2),
-        draw('speed', speed, label='throughput (tokens a second)', height=2.2),
+        draw('rate', rate, label='learning rate', height=2),
+        draw('speed', speed, label='throughput (tokens a second)', height=2),
     ]
     figures = ''.join(f'<figure>{picture}</figure>' for picture in pictures if picture)
     return f'<div class="figures">{figures}</div>' if figures else ''
@@ -125,14 +124,24 @@ def _tiles(facts: Facts, records: Records) -> str:
     beside = ', '.join(f'{name} {value:.2f}' for name, value in compressors.items() if _is_number(value))
     flops = _product(facts.get('flops_per_token'), facts.get('tokens_per_second'))
     tiles = [
-        ('bits per byte', _number(last.get('bits_per_byte'), '.3f'), f'of held-out text; {beside}' if beside else 'of held-out text'),
-        ('validation loss', _number(last.get('loss_nats'), '.4f'), f'nats a token; perplexity {_number(last.get("perplexity"), ".4g")}'),
+        (
+            'bits per byte',
+            _number(last.get('bits_per_byte'), '.3f'),
+            f'of held-out text; {beside}' if beside else 'of held-out text',
+        ),
+        (
+            'validation loss',
+            _number(last.get('loss_nats'), '.4f'),
+            f'nats a token; perplexity {_number(last.get("perplexity"), ".4g")}',
+        ),
         ('parameters', _count(facts.get('parameter_count')), 'trained'),
-        ('tokens a second', _count(facts.get('tokens_per_second')), f'{_count(flops)}FLOP/s' if flops else ''),
+        ('tokens a second', _count(facts.get('tokens_per_second')), f'{_unit(flops)}FLOP/s' if flops else ''),
         ('training work', _count(facts.get('flops_total')), f'FLOPs over {_count(facts.get("tokens_trained"))} tokens'),
     ]
     shown = [tile for tile in tiles if tile[1]]
-    return ''.join(f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown)
+    return ''.join(
+        f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown
+    )
 
 
 def _subtitle(facts: Facts, records: Records) -> str:
@@ -145,12 +154,20 @@ def _subtitle(facts: Facts, records: Records) -> str:
     return ' · '.join(safe(part) for part in parts if part)
 
 
-def _work(facts: Facts, records: Records) -> dict[str, Any]:
+def _run(facts: Facts) -> dict[str, Facts]:
+    return {
+        'model and work': _work(facts),
+        'software and hardware': flat(facts.get('environment')),
+        'text': flat(facts.get('corpus')),
+    }
+
+
+def _work(facts: Facts) -> dict[str, Any]:
     per_token = facts.get('flops_per_token')
     return {
         'parameters': facts.get('parameter_count'),
         'tokens trained on': facts.get('tokens_trained'),
-        'median throughput, tokens a second': _round(facts.get('tokens_per_second')),
+        'tokens a second, median': _round(facts.get('tokens_per_second')),
         'FLOPs a token': _round(per_token),
         'how they are counted': facts.get('flops_formula'),
         'FLOPs in all': _round(facts.get('flops_total')),
@@ -160,13 +177,19 @@ def _work(facts: Facts, records: Records) -> dict[str, Any]:
 
 def _evaluations(records: Records) -> str:
     rows = [row for row in records if row['split'] == 'valid']
-    names = [name for name in ('loss_nats', 'perplexity', 'bits_per_byte', 'accuracy') if any(row.get(name) is not None for row in rows)]
+    names = [
+        name
+        for name in ('loss_nats', 'perplexity', 'bits_per_byte', 'accuracy')
+        if any(row.get(name) is not None for row in rows)
+    ]
     if not rows:
         return ''
     # Of many, some spread evenly over the run, the last one included.
     stride = math.ceil(len(rows) / EVALUATIONS_SHOWN)
     head = ''.join(f'<th>{name.replace("_", " ")}</th>' for name in ('step', *names))
-    cells = [[f'{row["step"]:,}', *(_number(row.get(name), '.4g') for name in names)] for row in rows[::-1][::stride][::-1]]
+    cells = [
+        [f'{row["step"]:,}', *(_number(row.get(name), SCORES[name]) for name in names)] for row in rows[::-1][::stride][::-1]
+    ]
     body = ''.join(f'<tr>{"".join(f"<td>{safe(cell)}</td>" for cell in row)}</tr>' for row in cells)
     return f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -176,7 +199,9 @@ def _samples(text: str) -> str:
     parts = re.split(r'^--- (sample .*)$', text, flags=re.MULTILINE)
     if len(parts) < 3:
         return f'<pre>{safe(text)}</pre>' if text.strip() else ''
-    return ''.join(f'<h3>{safe(head)}</h3><pre>{safe(body.strip())}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True))
+    return ''.join(
+        f'<h3>{safe(head)}</h3><pre>{safe(body.strip())}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True)
+    )
 
 
 def _events(records: Records) -> str:
@@ -192,17 +217,22 @@ def _event(row: Facts, skip: set[str]) -> str:
     return f'{what} {json.dumps(details, ensure_ascii=False)}' if details else what
 
 
-def _config(config: Facts) -> str:
-    """The fields by the part of the config that they belong to, each by the name that the command line knows."""
+def _config(config: Facts) -> dict[str, Facts]:
+    """The fields by the part of the config that they belong to, as the command line names them."""
     own = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
-    parts = [('', flat(own)), *((name, flat(value)) for name, value in config.items() if isinstance(value, Mapping))]
-    boxes = [f'<div><h3>config{"." if name else ""}{safe(name)}</h3>{_table(fields)}</div>' for name, fields in parts if fields]
+    parts = {f'config.{name}': flat(value) for name, value in config.items() if isinstance(value, Mapping)}
+    return {'config': flat(own), **parts}
+
+
+def _columns(tables: Mapping[str, Facts]) -> str:
+    """Tables under their titles, side by side where there is room."""
+    boxes = [f'<div><h3>{safe(title)}</h3>{table}</div>' for title, rows in tables.items() if (table := _table(rows))]
     return f'<div class="columns">{"".join(boxes)}</div>' if boxes else ''
 
 
 def _table(rows: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in rows.items() if value is not None}
-    lines = ''.join(f'<tr><th>{safe(name.replace("_", " ") if " " in name else name)}</th><td>{_cell(value)}</td></tr>' for name, value in kept.items())
+    lines = ''.join(f'<tr><th>{safe(name)}</th><td>{_cell(value)}</td></tr>' for name, value in kept.items())
     return f'<table>{lines}</table>' if lines else ''
 
 
@@ -224,8 +254,15 @@ def _count(value: Any) -> str:
     return count(value) if _is_number(value) else ''
 
 
+def _unit(value: float) -> str:
+    """'303 G', '12.5 ': a number before a unit."""
+    return re.sub(r'(?<=\d)(?=[kMGT]?$)', ' ', count(value))
+
+
 def _round(value: Any) -> Any:
-    return f'{value:,.4g}' if isinstance(value, float) and abs(value) < 1e6 else f'{value:.4g}' if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return f'{value:,.0f}' if 1e3 <= abs(value) < 1e9 else f'{value:.4g}'
 
 
 def _product(first: Any, second: Any) -> float | None:

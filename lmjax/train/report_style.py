@@ -52,7 +52,8 @@ td i {{ color: var(--soft); }}
 .columns {{ columns: 2 24rem; column-gap: 2.5rem; }}
 .columns > div {{ break-inside: avoid; padding-bottom: .8rem; }}
 .columns h3 {{ margin-top: 0; }}
-.columns th {{ width: 50%; }}
+.columns th {{ width: 45%; }}
+.columns td, .columns th {{ font-size: .85rem; }}
 @media print {{ pre {{ max-height: none; }} section {{ break-inside: avoid-page; }} }}
 </style>
 </head>

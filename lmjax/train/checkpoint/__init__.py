@@ -9,7 +9,6 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from lmjax.config import UsageError
 from lmjax.train.checkpoint import commit, orbax_io, retention
 from lmjax.train.checkpoint.commit import DamagedError, Manifest
 from lmjax.train.checkpoint.structure import all_finite, check_fits, describe, flatten, unflatten
+from lmjax.train.environment import versions
 
 if TYPE_CHECKING:
     from lmjax.types import Tree
@@ -76,7 +76,7 @@ class Checkpointer:
         temporary = self.folder / f'tmp.{step}.{uuid.uuid4().hex[:8]}'
         metric = float(metric) if metric is not None and math.isfinite(metric) else None
         # Through JSON and back: what a reader will see, and an error now if it can't be written.
-        manifest = Manifest(int(step), metric, json.loads(json.dumps(meta)), _versions(), describe(arrays), {})
+        manifest = Manifest(int(step), metric, json.loads(json.dumps(meta)), versions(PACKAGES), describe(arrays), {})
         try:
             temporary.mkdir(parents=True)
             self._writer.start(temporary / commit.ARRAYS, arrays)
@@ -237,13 +237,3 @@ class Checkpointer:
             for path in self.folder.glob('tmp.*'):
                 shutil.rmtree(path, ignore_errors=True)
         self._swept = True
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
