@@ -114,6 +114,13 @@ def test_scores_of_tokens_agree_with_the_distribution(fitted):
     np.testing.assert_array_equal(np.sum(every, axis=0), 1)
 
 
+def test_among_equals_the_lowest_id_counts_as_the_most_likely():
+    model = model_of(2)
+    params = model.fit(np.array([2, 3, 2, 1] * 4 + [2]))  # after 2 come 3 and 1, four times each
+    hidden = model.apply(params, Inputs(np.full((1, 3), 2, np.int32))).hidden
+    assert model.score(params, hidden, np.array([[1, 3, 2]], np.int32)).correct.tolist() == [[1, 0, 0]]
+
+
 def test_without_a_corpus_every_word_is_as_likely():
     model = model_of(3)
     for params in (model.init(jax.random.key(0), {}), model.fit(np.zeros(0))):
