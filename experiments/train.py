@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from absl import flags
 
 import lmjax
-import lmjax.api
 from experiments import cli
 
 _CONFIG = cli.define_config()
@@ -26,7 +25,7 @@ def main(_: Sequence[str]) -> int:
     if not _WORKDIR.value:
         raise lmjax.UsageError('--workdir: missing; name a folder for the run, as in --workdir=runs/quickstart')
     try:
-        outcome = lmjax.api.train(
+        outcome = lmjax.train(
             _CONFIG.value,
             _WORKDIR.value,
             extend=_EXTEND.value,

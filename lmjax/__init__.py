@@ -4,20 +4,18 @@ Names are imported when they are first used, so that `import lmjax` costs nothin
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 _WHERE = {
     'train': 'lmjax.api',
     'load': 'lmjax.api',
     'Run': 'lmjax.api',
-    'doctor': 'lmjax.doctor',
+    'doctor': 'lmjax.installation',
     'UsageError': 'lmjax.config',
-    'NonFiniteLossError': 'lmjax.train.ledger',
-    'Config': 'lmjax.train.config',
-    'TrainConfig': 'lmjax.train.config',
-    'LogConfig': 'lmjax.train.config',
+    'NonFiniteLossError': 'lmjax.training.ledger',
+    'Config': 'lmjax.training.config',
+    'TrainConfig': 'lmjax.training.config',
+    'LogConfig': 'lmjax.training.config',
     'DataConfig': 'lmjax.data.config',
     'OptimConfig': 'lmjax.optim.config',
     'ObjectiveConfig': 'lmjax.objectives.config',
@@ -38,21 +36,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-class _CallableModule(ModuleType):
-    """`lmjax.train` and `lmjax.doctor` are functions to a user and modules to the import system: this is both."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return __getattr__(self.__name__.rpartition('.')[2])(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Importing lmjax.train.x sets the attribute `train` to the module, which would hide the function.
-        if name in _WHERE and type(value) is ModuleType:
-            value.__class__ = _CallableModule
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError
-from lmjax.train.config import Config
+from lmjax.training.config import Config
 
 if TYPE_CHECKING:
     from lmjax.types import Array, Model, Tree
@@ -26,21 +26,23 @@ def train(
 
     Raises:
       UsageError: bad input, in one line, before any device work.
-      lmjax.train.loop.NonFiniteLossError: the loss is no longer a number.
+      lmjax.training.loop.NonFiniteLossError: the loss is no longer a number.
     """
     from lmjax.data.corpus import prepare, start_preparing
-    from lmjax.train.workdir import check_workdir, open_run
+    from lmjax.training.workdir import check_workdir, open_run
 
     check_workdir(workdir)
     preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
     try:
         from lmjax.caches import keep_compiled_programs
-        from lmjax.train import run
-        from lmjax.train.profile import parse_span
-        from lmjax.train.validate import validate
+        from lmjax.installation import check_accelerator
+        from lmjax.training import run
+        from lmjax.training.profile import parse_span
+        from lmjax.training.validate import validate
 
         keep_compiled_programs()
         validate(config)
+        check_accelerator()
         if profile:
             parse_span(profile)
         if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
@@ -70,7 +72,7 @@ class Run:
     @property
     def context(self) -> int | None:
         """Tokens that the network can look back on; None for a recurrent one."""
-        from lmjax.train.finish import context_of
+        from lmjax.training.finish import context_of
 
         return context_of(self.config, self.model)
 
@@ -108,7 +110,7 @@ class Run:
 
         `stride` > 0 slides the window by that many tokens, each token still scored once with more context.
         """
-        from lmjax.train.rescoring import rescore
+        from lmjax.training.rescoring import rescore
 
         found = rescore(self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
         return {'workdir': self.workdir, **found}
@@ -123,8 +125,8 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     from lmjax.caches import keep_compiled_programs
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build
-    from lmjax.train.restore import load_params
-    from lmjax.train.workdir import read_config
+    from lmjax.training.restore import load_params
+    from lmjax.training.workdir import read_config
 
     keep_compiled_programs()
     config = read_config(workdir)

@@ -11,8 +11,8 @@ import pytest
 from lmjax.config import fingerprint, from_dict, leaves, to_dict
 from lmjax.models import build
 from lmjax.optim import build_optimizer
-from lmjax.train.state import hparams_of, init_state
-from lmjax.train.validate import validate
+from lmjax.training.state import hparams_of, init_state
+from lmjax.training.validate import validate
 
 FILES = [path for path in sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')) if path.stem != '__init__']
 # Parameters at a vocabulary: published or by arithmetic, see each docstring.

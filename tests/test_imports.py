@@ -23,19 +23,19 @@ RANKS = {
     'data': 2,
     'objectives': 2,
     'generate': 3,
-    'train': 4,
+    'training': 4,
     'interop': 5,
     'study': 6,
     'audit': 6,
     'api': 6,
-    'doctor': 6,
+    'installation': 6,
     '__init__': 7,
 }
 # Library -> the only places that may import it.
 OWNERS = {
     'flax': ('lmjax/models/',),
-    'optax': ('lmjax/optim/', 'lmjax/train/step.py'),
-    'orbax': ('lmjax/train/checkpoint/orbax_io.py',),
+    'optax': ('lmjax/optim/', 'lmjax/training/step.py'),
+    'orbax': ('lmjax/training/checkpoint/orbax_io.py',),
     'grain': ('lmjax/data/loader.py',),
     'tensorflow_datasets': ('lmjax/data/',),
     'tokenizers': ('lmjax/data/',),

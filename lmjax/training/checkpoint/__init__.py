@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lmjax.config import UsageError
-from lmjax.train.checkpoint import commit, orbax_io, retention
-from lmjax.train.checkpoint.commit import DamagedError, Manifest
-from lmjax.train.checkpoint.structure import all_finite, check_fits, describe, flatten, unflatten
-from lmjax.train.environment import versions
+from lmjax.training.checkpoint import commit, orbax_io, retention
+from lmjax.training.checkpoint.commit import DamagedError, Manifest
+from lmjax.training.checkpoint.structure import all_finite, check_fits, describe, flatten, unflatten
+from lmjax.training.environment import versions
 
 if TYPE_CHECKING:
     from lmjax.types import Tree

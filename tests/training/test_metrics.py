@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.train.metrics import MetricsLog, read_metrics
+from lmjax.training.metrics import MetricsLog, read_metrics
 
 
 def lines(workdir):

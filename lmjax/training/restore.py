@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from lmjax.config import UsageError
-from lmjax.train.checkpoint import Checkpointer
-from lmjax.train.state import TrainState
+from lmjax.training.checkpoint import Checkpointer
+from lmjax.training.state import TrainState
 from lmjax.types import Model, Tree
 
 

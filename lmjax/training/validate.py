@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
+
 from lmjax.config import UsageError, choose, require
 from lmjax.data.loader import validate as validate_data
 from lmjax.models.config import NgramConfig
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim.config import validate as validate_optim
-from lmjax.train.config import Config
+from lmjax.parallel.mesh import validate as validate_mesh
+from lmjax.training.config import Config
 
 
 def validate(config: Config) -> None:
@@ -35,6 +38,7 @@ def validate(config: Config) -> None:
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
     validate_data(config.data)
+    validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     if not isinstance(config.model, NgramConfig):
         validate_optim(config.optim)
 

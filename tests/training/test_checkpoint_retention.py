@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import pytest
 
-from lmjax.train.checkpoint import Checkpointer
-from lmjax.train.checkpoint.retention import best_first, doomed
+from lmjax.training.checkpoint import Checkpointer
+from lmjax.training.checkpoint.retention import best_first, doomed
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError, to_dict
-from lmjax.train.config import Config
-from lmjax.train.figures import Curve, draw, running_mean
-from lmjax.train.metrics import MetricsLog
-from lmjax.train.report import flat, render, safe, write_report
+from lmjax.training.config import Config
+from lmjax.training.figures import Curve, draw, running_mean
+from lmjax.training.metrics import MetricsLog
+from lmjax.training.report import flat, render, safe, write_report
 
 EVIL = '<script>alert(1)</script>"\' $x$ &amp;\x00'
 VOID = {'meta', 'path', 'use', 'line', 'rect'}

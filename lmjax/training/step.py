@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from lmjax.optim.optimizers import global_norm
-from lmjax.train.state import TrainState, row_keys, stream
+from lmjax.training.state import TrainState, row_keys, stream
 from lmjax.types import Batch, HParams, Model, Tree
 
 Loss = Callable[..., tuple[Any, Any]]

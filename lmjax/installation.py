@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmjax.config import UsageError, require
-from lmjax.train.environment import environment, machine, versions
+from lmjax.training.environment import environment, machine, versions
 
 ACCELERATORS = {'tpu': 'tpu', 'gpu': 'gpu', 'cuda': 'gpu', 'rocm': 'gpu'}  # in JAX_PLATFORMS -> what JAX then reports
 PLATFORMS = ('tpu', 'gpu', 'cpu')

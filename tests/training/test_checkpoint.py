@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lmjax.config import UsageError
-from lmjax.train.checkpoint import Checkpointer, DamagedError, all_finite, commit
+from lmjax.training.checkpoint import Checkpointer, DamagedError, all_finite, commit
 
 
 class Moments(NamedTuple):
@@ -163,7 +163,7 @@ def mutate(tree, name):
     ],
 )
 def test_another_structure_is_refused_before_loading(saved, monkeypatch, name, phrase):
-    monkeypatch.setattr('lmjax.train.checkpoint.orbax_io.read_arrays', lambda *_: pytest.fail('loaded'))
+    monkeypatch.setattr('lmjax.training.checkpoint.orbax_io.read_arrays', lambda *_: pytest.fail('loaded'))
     with pytest.raises(UsageError, match=f'^checkpoint 2 does not fit: .*{phrase}') as error:
         Checkpointer(saved).restore(2, mutate(make_tree(), name))
     assert '\n' not in str(error.value)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmjax.train.progress import count
+from lmjax.training.progress import count
 
 # Matplotlib knows no CSS: it draws in colours that nobody else uses, and each is replaced by a variable of the page.
 INK, FAINT, SERIES = '#010203', '#010204', ('#010205', '#010206')

@@ -12,12 +12,12 @@ import numpy as np
 from lmjax.data.corpus import Corpus, compressor_lines
 from lmjax.generate.text import generate_text
 from lmjax.ops.flops import count_flops
-from lmjax.train.config import Config
-from lmjax.train.environment import environment
-from lmjax.train.loop import Outcome
-from lmjax.train.report import write_report
-from lmjax.train.scoring import scored_params
-from lmjax.train.workdir import write_json
+from lmjax.training.config import Config
+from lmjax.training.environment import environment
+from lmjax.training.loop import Outcome
+from lmjax.training.report import write_report
+from lmjax.training.scoring import scored_params
+from lmjax.training.workdir import write_json
 from lmjax.types import Inputs, Model
 
 

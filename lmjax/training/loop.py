@@ -8,17 +8,17 @@ from lmjax.config import fingerprint
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import train_batches
 from lmjax.optim import schedule
-from lmjax.train.checkpoint import Checkpointer
-from lmjax.train.config import Config, TrainConfig
-from lmjax.train.interruption import Interruption
-from lmjax.train.ledger import Ledger, NonFiniteLossError
-from lmjax.train.metrics import MetricsLog
-from lmjax.train.profile import Profile
-from lmjax.train.program import Program
-from lmjax.train.progress import Progress
-from lmjax.train.restore import storable
-from lmjax.train.scoring import Scorer
-from lmjax.train.state import TrainState
+from lmjax.training.checkpoint import Checkpointer
+from lmjax.training.config import Config, TrainConfig
+from lmjax.training.interruption import Interruption
+from lmjax.training.ledger import Ledger, NonFiniteLossError
+from lmjax.training.metrics import MetricsLog
+from lmjax.training.profile import Profile
+from lmjax.training.program import Program
+from lmjax.training.progress import Progress
+from lmjax.training.restore import storable
+from lmjax.training.scoring import Scorer
+from lmjax.training.state import TrainState
 
 
 class Outcome(NamedTuple):

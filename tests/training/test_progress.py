@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lmjax.train.progress import Progress, count, describe, duration
+from lmjax.training.progress import Progress, count, describe, duration
 
 
 class Terminal(io.StringIO):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lmjax.config import UsageError
-from lmjax.train.figures import Curve, draw
-from lmjax.train.metrics import EVENT, read_metrics
-from lmjax.train.progress import count
-from lmjax.train.report_style import PAGE
+from lmjax.training.figures import Curve, draw
+from lmjax.training.metrics import EVENT, read_metrics
+from lmjax.training.progress import count
+from lmjax.training.report_style import PAGE
 
 FILE = 'report.html'
 Facts = Mapping[str, Any]

@@ -13,18 +13,18 @@ from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
 from lmjax.models import build
-from lmjax.train.checkpoint import Checkpointer
-from lmjax.train.config import Config
-from lmjax.train.finish import finish
-from lmjax.train.ledger import NonFiniteLossError
-from lmjax.train.loop import Outcome, Outlets, run_steps
-from lmjax.train.metrics import MetricsLog, read_metrics
-from lmjax.train.profile import Profile
-from lmjax.train.program import assemble
-from lmjax.train.progress import Progress
-from lmjax.train.restore import load_params, restore_state, storable
-from lmjax.train.scoring import Scorer
-from lmjax.train.state import TrainState, hparams_of, stream
+from lmjax.training.checkpoint import Checkpointer
+from lmjax.training.config import Config
+from lmjax.training.finish import finish
+from lmjax.training.ledger import NonFiniteLossError
+from lmjax.training.loop import Outcome, Outlets, run_steps
+from lmjax.training.metrics import MetricsLog, read_metrics
+from lmjax.training.profile import Profile
+from lmjax.training.program import assemble
+from lmjax.training.progress import Progress
+from lmjax.training.restore import load_params, restore_state, storable
+from lmjax.training.scoring import Scorer
+from lmjax.training.state import TrainState, hparams_of, stream
 from lmjax.types import Model
 
 

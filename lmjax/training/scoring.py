@@ -8,9 +8,9 @@ from typing import Any
 
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import eval_batches
-from lmjax.train.config import Config
-from lmjax.train.evaluation import evaluate, make_eval_step
-from lmjax.train.state import TrainState
+from lmjax.training.config import Config
+from lmjax.training.evaluation import evaluate, make_eval_step
+from lmjax.training.state import TrainState
 from lmjax.types import Model, Tree
 
 

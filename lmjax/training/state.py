@@ -9,7 +9,7 @@ from zlib import crc32
 import jax
 import jax.numpy as jnp
 
-from lmjax.train.config import Config
+from lmjax.training.config import Config
 from lmjax.types import Array, HParams, Model, Tree
 
 _ALWAYS = ('learning_rate', 'beta1', 'beta2', 'momentum')

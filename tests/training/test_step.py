@@ -13,9 +13,9 @@ from lmjax import Config, DataConfig, MeshConfig, ObjectiveConfig, OptimConfig, 
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
-from lmjax.train.program import assemble
-from lmjax.train.state import hparams_of, init_state
-from lmjax.train.step import train_step
+from lmjax.training.program import assemble
+from lmjax.training.state import hparams_of, init_state
+from lmjax.training.step import train_step
 from lmjax.types import Batch, Inputs
 
 VOCAB, TIME, ROWS = 16, 8, 8
@@ -130,9 +130,7 @@ def test_data_parallel_by_shard_map_equals_the_sharded_step():
         return jax.lax.psum(local, 'data')
 
     rows, everywhere = PartitionSpec('data'), PartitionSpec()
-    mapped = jax.shard_map(
-        per_device, mesh=program.mesh, in_specs=(everywhere, rows), out_specs=everywhere, check_vma=False
-    )
+    mapped = jax.shard_map(per_device, mesh=program.mesh, in_specs=(everywhere, rows), out_specs=everywhere, check_vma=False)
     by_compiler = jax.jit(mean_grads, out_shardings=NamedSharding(program.mesh, everywhere))(params, batch)
     assert_close(jax.jit(mapped)(params, batch), by_compiler, 2e-6)
 

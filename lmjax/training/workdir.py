@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from lmjax.config import UsageError, differences, free_paths, from_dict, to_dict
-from lmjax.train.config import Config
+from lmjax.training.config import Config
 
 
 def read_config(workdir: str) -> Config:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lmjax
-import lmjax.api
+
 from lmjax import (
     Config,
     DataConfig,
@@ -22,7 +22,7 @@ from lmjax import (
     TransformerConfig,
     UsageError,
 )
-from lmjax.train.metrics import read_metrics
+from lmjax.training.metrics import read_metrics
 
 TINY = TransformerConfig(width=8, depth=1, heads=2)
 
@@ -58,7 +58,7 @@ def workdir(tmp_path):
 
 def train(config, workdir, **kwargs):
     said = []
-    outcome = lmjax.api.train(config, workdir, say=said.append, **kwargs)
+    outcome = lmjax.train(config, workdir, say=said.append, **kwargs)
     return outcome, '\n'.join(said)
 
 
@@ -89,7 +89,7 @@ def test_a_run_writes_what_it_needs_and_loads_again(make, workdir):
     assert facts['tokens_trained'] == 4 * 4 * 16
     assert facts['parameter_count'] == 257 * 8 + 4 * 64 + 2 * 8 * 32 + 3 * 8
 
-    run = lmjax.api.load(workdir)
+    run = lmjax.load(workdir)
     assert run.config == config
     assert run.logits([1, 2, 3]).shape == (1, 3, 257)
     assert run.logits([[1, 2, 3], [4, 5, 6]]).dtype == np.float32
@@ -104,7 +104,7 @@ def test_a_run_writes_what_it_needs_and_loads_again(make, workdir):
 
 def test_evaluation_agrees_with_the_logits(make, workdir):
     train(make(), workdir)
-    run = lmjax.api.load(workdir)
+    run = lmjax.load(workdir)
     text = '12 times 5 is 6'
     separator = run.tokenizer.separator_id
     ids = np.array([separator, *run.tokenizer.encode(text), separator])  # as a document lies in the stream: one window
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(make, workdir):
     with pytest.raises(UsageError, match=r'does not fit: .*stored float32\[257,8\] wanted float32\[257,16\]'):
         train(make(steps=4, model=dataclasses.replace(TINY, width=16)), workdir, extend=True)
     with pytest.raises(UsageError, match='does not fit'):
-        lmjax.api.load(workdir)
+        lmjax.load(workdir)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(make, workdir):
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(make, workdir):
     with pytest.raises(NonFiniteLossError, match=r'step \d+: \w+ is (nan|inf); the last good checkpoint is step \d+'):
         train(config, workdir)
     (event,) = [row for row in read_metrics(workdir, 'event') if row['event'] == 'not finite']
-    run = lmjax.api.load(workdir)
+    run = lmjax.load(workdir)
     assert event['step'] < 200
     assert all(np.isfinite(leaf).all() for leaf in run.params['embedding'].values())
 
@@ -185,7 +185,7 @@ def test_init_from_takes_over_the_parameters(make, tmp_path):
 def test_a_counted_model_goes_through_the_same_run(make, workdir):
     outcome, _ = train(make(model=NgramConfig(order=4), eval_batches=0), workdir)
     assert outcome['bits_per_byte'] < 4
-    run = lmjax.api.load(workdir)
+    run = lmjax.load(workdir)
     np.testing.assert_allclose(run.evaluate()['loss_nats'], outcome['loss_nats'], rtol=1e-6)
     assert len(run.generate('7 times ', max_new_tokens=5)) == 1
 

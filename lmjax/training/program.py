@@ -14,9 +14,9 @@ from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, state_shardings
-from lmjax.train.config import Config
-from lmjax.train.state import TrainState, hparams_of, init_state
-from lmjax.train.step import train_step
+from lmjax.training.config import Config
+from lmjax.training.state import TrainState, hparams_of, init_state
+from lmjax.training.step import train_step
 from lmjax.types import Batch, HParams, Model
 
 

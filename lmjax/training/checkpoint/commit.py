@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmjax.config import UsageError
-from lmjax.train.checkpoint.structure import Leaf
+from lmjax.training.checkpoint.structure import Leaf
 
 MANIFEST = 'manifest.json'
 ARRAYS = 'arrays'  # the folder with what Orbax writes

@@ -7,15 +7,15 @@ from typing import Any
 from lmjax.config import UsageError
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.loader import eval_batches
-from lmjax.train.config import Config
-from lmjax.train.evaluation import evaluate, make_eval_step
+from lmjax.training.config import Config
+from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.types import Model, Tree
 
 
 def rescore(
     config: Config, model: Model, params: Tree, tokenizer: Any, *, text: str | None, source: str, stride: int
 ) -> dict[str, Any]:
-    """One record of scores; see `lmjax.train.evaluation.evaluate` for its fields.
+    """One record of scores; see `lmjax.training.evaluation.evaluate` for its fields.
 
     Raises:
       UsageError: text and source both given, a text of fewer than two tokens, or a source that cannot be read.

@@ -9,9 +9,9 @@ import jax
 import pytest
 
 import lmjax
-from lmjax import doctor
+from lmjax import installation
 from lmjax.config import UsageError
-from lmjax.doctor import check_accelerator, expected, hints, judge
+from lmjax.installation import check_accelerator, expected, hints, judge
 
 REQUIRED = {
     'jaxlib': '<=0.10.2,>=0.10.1',
@@ -113,24 +113,24 @@ def test_a_jax_that_does_not_start_is_a_failure_with_its_clash():
 
 
 def clear(monkeypatch):
-    for name in (*doctor.TPU_VARIABLES, 'CUDA_VISIBLE_DEVICES'):
+    for name in (*installation.TPU_VARIABLES, 'CUDA_VISIBLE_DEVICES'):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr('lmjax.doctor.os.path.exists', lambda path: False)
-    monkeypatch.setattr('lmjax.doctor.shutil.which', lambda name: None)
-    monkeypatch.setattr('lmjax.doctor.glob.glob', lambda pattern: [])
-    monkeypatch.setattr('lmjax.doctor.importlib.util.find_spec', lambda name: None)
+    monkeypatch.setattr('lmjax.installation.os.path.exists', lambda path: False)
+    monkeypatch.setattr('lmjax.installation.shutil.which', lambda name: None)
+    monkeypatch.setattr('lmjax.installation.glob.glob', lambda pattern: [])
+    monkeypatch.setattr('lmjax.installation.importlib.util.find_spec', lambda name: None)
 
 
 def test_hints(monkeypatch):
     clear(monkeypatch)
     assert hints() == {'tpu': [], 'gpu': []}
     monkeypatch.setenv('TPU_NAME', 'local')
-    monkeypatch.setattr('lmjax.doctor.os.path.exists', lambda path: path == '/dev/nvidia0')
+    monkeypatch.setattr('lmjax.installation.os.path.exists', lambda path: path == '/dev/nvidia0')
     assert hints() == {'tpu': ['TPU_NAME'], 'gpu': ['/dev/nvidia0']}
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     assert hints()['gpu'] == [], 'the user has hidden the GPU'
     clear(monkeypatch)
-    monkeypatch.setattr('lmjax.doctor.importlib.util.find_spec', lambda name: name == 'jax_cuda13_plugin' or None)
+    monkeypatch.setattr('lmjax.installation.importlib.util.find_spec', lambda name: name == 'jax_cuda13_plugin' or None)
     assert hints() == {'tpu': [], 'gpu': ['the installed jax-cuda13-plugin']}
 
 
@@ -141,7 +141,7 @@ def test_a_run_checks_where_it_lands(monkeypatch):
     with monkeypatch.context() as patch:
         clear(patch)
         patch.setenv('TPU_NAME', 'local')
-        patch.setattr(doctor, 'expected', lambda platforms, found, expect='': expected('', found, expect))
+        patch.setattr(installation, 'expected', lambda platforms, found, expect='': expected('', found, expect))
         with pytest.raises(UsageError, match=r'not on the tpu that TPU_NAME shows: .*libtpu is not installed'):
             check_accelerator()
 
@@ -167,10 +167,10 @@ def test_bad_expectations_are_named():
         lmjax.doctor('ipu')
 
 
-def test_names_that_are_functions_and_modules_stay_callable():
-    """Importing lmjax.train.x must not hide the function lmjax.train; in a process of its own, for the order of imports."""
+def test_public_functions_are_not_hidden_by_modules():
+    """No folder or file may hide a function of the same name; in a process of its own, for the order of imports."""
     code = (
-        'import lmjax; lmjax.train, lmjax.Config; import lmjax.train.config as c, lmjax.doctor\n'
+        'import lmjax; lmjax.train, lmjax.Config; import lmjax.training.config as c, lmjax.installation\n'
         'assert callable(lmjax.train) and callable(lmjax.doctor) and c.Config is lmjax.Config\n'
         'try: lmjax.doctor("ipu", say=None)\n'
         'except lmjax.UsageError: print("called")'
