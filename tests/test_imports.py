@@ -28,7 +28,7 @@ RANKS = {
     'study': 6,
     'audit': 6,
     'api': 6,
-    'installation': 6,
+    'installation': 5,
     '__init__': 7,
 }
 # Library -> the only places that may import it.
