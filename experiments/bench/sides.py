@@ -23,7 +23,7 @@ class JaxSide:
         import jax
 
         from lmjax.models.params import count_params
-        from lmjax.train.program import assemble
+        from lmjax.training.program import assemble
         from lmjax.types import Batch, Inputs
 
         program, ids = assemble(workload.config, workload.vocab_size), tokens(workload)
