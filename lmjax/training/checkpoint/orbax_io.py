@@ -59,8 +59,7 @@ def read_arrays(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _storable(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Orbax refuses empty arrays; the manifest's shapes are enough to make them again."""
     arrays = {path: value if isinstance(value, jax.Array) else np.asarray(value) for path, value in arrays.items()}
-    # NumPy arrays are copied: the caller may write into them while the save is under way.
-    return {path: value if isinstance(value, jax.Array) else value.copy() for path, value in arrays.items() if value.size}
+    return {path: value for path, value in arrays.items() if value.size}
 
 
 def _restore_args(ocp: Any, leaf: Any) -> Any:
