@@ -97,7 +97,7 @@ def _explain_override(argv: Sequence[str]) -> None:
         if field not in known:
             close = nearest('config.' + field, ['config.' + name for name in known])
             if close.startswith('choose'):
-                close = f'see the fields in {_config_path(argv)} and lmjax/train/config.py'
+                close = f'see the fields in {_config_path(argv)} and lmjax/training/config.py'
             raise UsageError(f'config.{field}={value}: no such field; {close}')
         if not _parses(value, known[field]):
             raise UsageError(f'config.{field}={value!r}: expected {_kind(known[field])}, such as {known[field]!r}')
