@@ -200,7 +200,7 @@ def _samples(text: str) -> str:
     if len(parts) < 3:
         return f'<pre>{safe(text)}</pre>' if text.strip() else ''
     return ''.join(
-        f'<h3>{safe(head)}</h3><pre>{safe(body.strip())}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True)
+        f'<h3>{safe(head)}</h3><pre>{safe(body.strip("\n"))}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True)
     )
 
 
