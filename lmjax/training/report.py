@@ -199,9 +199,8 @@ def _samples(text: str) -> str:
     parts = re.split(r'^--- (sample .*)$', text, flags=re.MULTILINE)
     if len(parts) < 3:
         return f'<pre>{safe(text)}</pre>' if text.strip() else ''
-    return ''.join(
-        f'<h3>{safe(head)}</h3><pre>{safe(body.strip("\n"))}</pre>' for head, body in zip(parts[1::2], parts[2::2], strict=True)
-    )
+    pairs = [(head, body.strip('\n')) for head, body in zip(parts[1::2], parts[2::2], strict=True)]
+    return ''.join(f'<h3>{safe(head)}</h3><pre>{safe(body)}</pre>' for head, body in pairs)
 
 
 def _events(records: Records) -> str:
