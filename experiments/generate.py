@@ -73,8 +73,6 @@ def _prompt() -> str:
 
 def _sampling(run: Any, prompt: str) -> Any:
     """The run's own settings, changed by the flags that are given."""
-    from lmjax.generate.sampling import validate
-
     given: dict[str, Any] = {name: flag.value for name, flag in _SETTINGS.items()}
     given['num_samples'] = _NUM_SAMPLES.value if _NUM_RETURN_SEQUENCES.value is None else _NUM_RETURN_SEQUENCES.value
     given['stop'] = None if _STOP.value is None else tuple(_STOP.value)
@@ -86,9 +84,7 @@ def _sampling(run: Any, prompt: str) -> Any:
             raise lmjax.UsageError(
                 f'--max_length={_MAX_LENGTH.value}: the prompt alone has {size} tokens; use {size + 1} or more'
             )
-    sampling = dataclasses.replace(run.config.sample, **{name: value for name, value in given.items() if value is not None})
-    validate(sampling)
-    return sampling
+    return dataclasses.replace(run.config.sample, **{name: value for name, value in given.items() if value is not None})
 
 
 def _print(run: Any, prompt: str, sampling: Any) -> None:

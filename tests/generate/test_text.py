@@ -69,6 +69,7 @@ def test_words_keep_their_spaces():
     [
         (('lies',), 'one cat ', 12),
         (('on a mat', 'at'), 'one c', 7),
+        (('at l', 'cat l'), 'one ', 9),  # both end at once: the one that begins first
         (('é',), 'one cat lies on a mat. my th', 30),
         (('. m x', '. m'), 'one cat lies on a mat', 24),
     ],
