@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 
 def user_cache(name: str) -> Path:
@@ -16,6 +17,7 @@ def keep_compiled_programs() -> None:
     """Turns JAX's persistent compilation cache on, unless the user has pointed it elsewhere or switched it off."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
-        jax.config.update('jax_compilation_cache_dir', str(user_cache('programs')))
-        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+    settings: Any = jax.config
+    if settings.jax_compilation_cache_dir is None and settings.jax_enable_compilation_cache:
+        settings.update('jax_compilation_cache_dir', str(user_cache('programs')))
+        settings.update('jax_persistent_cache_min_compile_time_secs', 0.3)

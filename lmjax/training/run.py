@@ -49,7 +49,7 @@ def train(
     checkpoints = Checkpointer(
         os.path.join(workdir, 'checkpoints'), keep_latest=config.train.keep_latest, keep_best=config.train.keep_best
     )
-    with MetricsLog(workdir, tensorboard=config.log.tensorboard) as log:
+    with MetricsLog(workdir, tensorboard=config.log.tensorboard, start=checkpoints.latest() or 0) as log:
         if changed:
             log.event(checkpoints.latest() or 0, 'config changed', changed=changed)
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
