@@ -17,6 +17,7 @@ from lmjax.ops.attention import Score, Sight, attend
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.norms import NORMS, rms_norm
 from lmjax.ops.positions import POSITIONS
+from lmjax.ops.products import product, settle
 
 RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {  # (stream, sublayer's output) -> stream
     'add': lambda x, y: x + y,
@@ -88,7 +89,8 @@ class SelfAttention(nn.Module):
         c, (_, _, K) = self.config, self.sizes()
         init = init_of(c.init, 'inner', c.width, heads * K, c.depth)
         w_DxHxK = weight(self, f'w_{name}', (c.width, heads, K), ('embed', axis, 'head_width'), init)
-        y_BxTxHxK = jnp.einsum('btd,dhk->bthk', x_BxTxD, w_DxHxK.astype(x_BxTxD.dtype))
+        y_BxTxJ = product(x_BxTxD, w_DxHxK.astype(x_BxTxD.dtype).reshape(c.width, heads * K))
+        y_BxTxHxK = y_BxTxJ.reshape(*x_BxTxD.shape[:2], heads, K)
         if c.bias:
             b_HxK = weight(self, f'b_{name}', (heads, K), (axis, 'head_width'), zeros())
             y_BxTxHxK = y_BxTxHxK + b_HxK.astype(y_BxTxHxK.dtype)[None, None]
@@ -130,7 +132,8 @@ class SelfAttention(nn.Module):
         c, (H, _, K) = self.config, self.sizes()
         init = init_of(c.init, 'residual', H * K, c.width, c.depth)
         w_HxKxD = weight(self, 'w_o', (H, K, c.width), ('heads', 'head_width', 'embed'), init)
-        y_BxTxD = jnp.einsum('bthk,hkd->btd', heads_BxTxHxK, w_HxKxD.astype(heads_BxTxHxK.dtype))
+        heads_BxTxJ = heads_BxTxHxK.reshape(*heads_BxTxHxK.shape[:2], H * K)
+        y_BxTxD = product(heads_BxTxJ, w_HxKxD.astype(heads_BxTxHxK.dtype).reshape(H * K, c.width))
         if c.bias:
             y_BxTxD = y_BxTxD + weight(self, 'b_o', (c.width,), ('embed',), zeros()).astype(y_BxTxD.dtype)[None, None]
         return y_BxTxD
@@ -156,5 +159,5 @@ class Block(nn.Module):
         y, rest = sublayer(norm_of(c, f'{name}_norm')(x) if place.before else x)
         if place.inside:
             y = norm_of(c, f'{name}_output_norm')(y)
-        x = RESIDUALS[c.residual](x, drop(y, context, name))
+        x = settle(RESIDUALS[c.residual](x, drop(y, context, name)))
         return (norm_of(c, f'{name}_norm')(x) if place.after else x), rest

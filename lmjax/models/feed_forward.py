@@ -13,6 +13,7 @@ from lmjax.models.config import TransformerConfig
 from lmjax.models.initial import init_of
 from lmjax.models.params import weight, zeros
 from lmjax.ops.activations import gelu, gelu_tanh, identity, squared_relu
+from lmjax.ops.products import product
 
 
 def dense(
@@ -21,7 +22,7 @@ def dense(
     """x W (+ b) with parameters w_<name> (and b_<name>), in the dtype of x."""
     inputs = x.shape[-1]
     init = init_of(config.init, role, inputs, outputs, config.depth)
-    y = x @ weight(module, f'w_{name}', (inputs, outputs), axes, init).astype(x.dtype)
+    y = product(x, weight(module, f'w_{name}', (inputs, outputs), axes, init).astype(x.dtype))
     if config.bias:
         b = weight(module, f'b_{name}', (outputs,), axes[1:], zeros()).astype(x.dtype)
         y = y + b.reshape((1,) * (y.ndim - 1) + (-1,))

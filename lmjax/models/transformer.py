@@ -26,6 +26,7 @@ from lmjax.ops.dropout import fold_name
 from lmjax.ops.losses import token_scores
 from lmjax.ops.norms import NORMS
 from lmjax.ops.positions import POSITIONS
+from lmjax.ops.products import product
 from lmjax.types import Inputs, Model, Output, Traits
 
 if TYPE_CHECKING:
@@ -68,11 +69,12 @@ class Head(nn.Module):
         """Logits in float32, of rows (C, D)."""
         c = self.config
         if c.tied:
-            w_DxV = embedding_VxD.T
+            logits = product(hidden_CxD, embedding_VxD.astype(hidden_CxD.dtype), transposed=True)
         else:
             init = init_of(c.init, 'head', c.width, self.vocab_size, c.depth)
             w_DxV = weight(self, 'w', (c.width, self.vocab_size), ('embed', 'vocab'), init)
-        logits = jnp.matmul(hidden_CxD, w_DxV.astype(hidden_CxD.dtype), preferred_element_type=jnp.float32)
+            logits = product(hidden_CxD, w_DxV.astype(hidden_CxD.dtype))
+        logits = logits.astype(jnp.float32)
         if c.head_bias:
             logits = logits + weight(self, 'b', (self.vocab_size,), ('vocab',), zeros())[None]
         return c.final_logit_cap * jnp.tanh(logits / c.final_logit_cap) if c.final_logit_cap else logits

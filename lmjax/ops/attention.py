@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import choose
+from lmjax.ops.attention_blocked import blocked_attention
 from lmjax.ops.dropout import dropout
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ def _shape_logits(logits_BxHxTxS: Array, sight: Sight, score: Score) -> Any:
     return jnp.where(visible(sight, T, S, score.window)[:, None], logits_BxHxTxS, HIDDEN)
 
 
+def blocked(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
+    """By blocks of queries over whole windows; what it does not know (segments, a cache, ALiBi ...) the literal path does."""
+    if not plain(sight, score) or score.cap or score.slopes is not None or score.dropout_keys is not None:
+        return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
+    return blocked_attention(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, scale=score.scale, window=score.window)
+
+
 def cudnn(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
     """cuDNN's fused kernel where it can be used; otherwise the literal path, with a warning that says why."""
     why = cudnn_refusal(q_BxTxHxK, v_BxSxGxV, sight, score)
@@ -114,28 +122,32 @@ def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score
         'it has no soft cap of logits': bool(score.cap),
         'it has no ALiBi': score.slopes is not None,
         'it has no dropout with a key per row': score.dropout_keys is not None,
-        'it has no segments and no cache here': not plain(sight),
-        'its window counts slots, and positions were given': bool(score.window) and sight.query_positions is not None,
+        'it has no segments and no cache here, and counts its window in slots': not plain(sight, score),
     }
     return next((reason for reason, holds in reasons.items() if holds), '')
 
 
-def plain(sight: Sight) -> bool:
-    """Whether this is causal attention of a whole window over itself, without segments."""
-    return isinstance(sight.first_slot, int) and sight.first_slot == 0 and sight.query_segments is None
+def plain(sight: Sight, score: Score) -> bool:
+    """Whether this is causal attention of a whole window over itself: no segments, and positions, if they matter, in order."""
+    alone = isinstance(sight.first_slot, int) and sight.first_slot == 0 and sight.query_segments is None
+    return alone and not (score.window and sight.query_positions is not None)
 
 
 def automatic(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
     """The fastest path that can compute this here."""
+    path = literal
     if not cudnn_refusal(q_BxTxHxK, v_BxSxGxV, sight, score):
-        return cudnn(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
-    return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
+        path = cudnn
+    elif jax.default_backend() == 'cpu' and q_BxTxHxK.dtype == jnp.float32:
+        path = blocked
+    return path(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
 
 
 # name -> (q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, *, sight, score) -> B x T x H x V
 ATTENTIONS: dict[str, Callable[..., Any]] = {
     'auto': automatic,
     'einsum': literal,
+    'blocked': blocked,
     'cudnn': cudnn,
 }
 

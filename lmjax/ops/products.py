@@ -1,0 +1,50 @@
+"""Matrix products whose gradients XLA compiles well, and a fence against fusions that cost more than they save."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax import lax
+
+if TYPE_CHECKING:
+    from lmjax.types import Array
+
+
+def product(x: Array, w: Array, *, transposed: bool = False) -> Any:
+    """x (... x D) times w (D x F), or times the transpose of w (F x D); ... x F in the dtype of x.
+
+    XLA on CPU has a fast product of two matrices. What JAX derives as the weight's gradient is a product in the other
+    order, transposed, or one that sums over two axes: XLA then transposes the activations first, inside the fusion that
+    computes them, which takes longer than the product itself. Here all is two matrices, each read as it lies.
+    """
+    out = _product(transposed, x.reshape(-1, x.shape[-1]), w)
+    return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(transposed: bool, x_CxD: Any, w: Any) -> Any:
+    return _dot(x_CxD, w, 1, int(transposed))
+
+
+def _forward(transposed: bool, x_CxD: Any, w: Any) -> tuple[Any, tuple[Any, Any]]:
+    return _product(transposed, x_CxD, w), (x_CxD, w)
+
+
+def _backward(transposed: bool, kept: tuple[Any, Any], dy_CxF: Any) -> tuple[Any, Any]:
+    x_CxD, w = kept
+    left, right = (dy_CxF, x_CxD) if transposed else (x_CxD, dy_CxF)
+    return _dot(dy_CxF, w, 1, int(not transposed)), _dot(left, right, 0, 0)
+
+
+_product.defvjp(_forward, _backward)
+
+
+def _dot(a: Any, b: Any, a_axis: int, b_axis: int) -> Any:
+    return lax.dot_general(a, b, (((a_axis,), (b_axis,)), ((), ())))
+
+
+def settle(x: Any) -> Any:
+    """x, computed once and kept, as is its gradient: on CPU, XLA otherwise computes long sums again for every reader."""
+    return lax.optimization_barrier(x) if jax.default_backend() == 'cpu' else x
