@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 class Generation(NamedTuple):
     samples: list[Sample]
-    tokens: int  # of all samples
+    tokens: int  # drawn in all rows; a row whose stop string came draws on until every row is done
     seconds: float
     first_seconds: float  # until the first token: compiling and reading the prompt
     tokens_per_second: float  # of all samples together, once everything is compiled
