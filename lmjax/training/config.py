@@ -19,7 +19,7 @@ class TrainConfig:
     accumulate: int = 1  # microbatches a step
     carry: bool = False  # recurrent: start each window from the last one's state (data.order=contiguous)
     eval_every: int = free(250)  # steps; 0: only at the end
-    eval_batches: int = free(0)  # 0: the whole validation split
+    eval_batches: int = free(0)  # of an evaluation before the last one, which takes the whole split; 0: always the whole
     eval_batch_size: int = free(0)  # 0: batch_size
     log_every: int = free(10)
     checkpoint_every: int = free(0)  # steps; 0: at each evaluation

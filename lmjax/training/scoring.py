@@ -36,7 +36,7 @@ class Scorer:
         return len(self.losses) - 1 - self.losses.index(min(self.losses)) if self.losses else 0
 
     def score(self, state: TrainState, step: int) -> dict[str, Any]:
-        """The record of one evaluation of the validation split."""
+        """The record of one evaluation: of the whole validation split after the last step, of `train.eval_batches` before."""
         train = self.config.train
         params = scored_params(state)
         rows = train.eval_batch_size or train.batch_size
@@ -47,8 +47,11 @@ class Scorer:
             layout=self.config.data.layout,
             order=self.config.data.order if train.carry else 'shuffled',
         )
-        if train.eval_batches:
-            batches = itertools.islice(batches, train.eval_batches)
+        if train.eval_batches and step < train.steps:
+            # Evenly spread over the split, so that the part looks like the whole; a carried state reads on instead.
+            total = len(self.corpus.valid) // (rows * self.config.data.seq_len)
+            every = 1 if train.carry else max(1, total // train.eval_batches)
+            batches = itertools.islice(batches, 0, every * train.eval_batches, every)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
         found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, cache=cache)
         record = {'step': step, 'split': 'valid', **found, 'params': 'params' if state.ema is None else 'ema'}
