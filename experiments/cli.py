@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from lmjax.config import UsageError, leaves, nearest
+from lmjax.training.memory import keep_freed_memory
 
 
 def define_config() -> flags.FlagHolder:
@@ -32,6 +33,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except UsageError as error:
             return _refuse(error)
 
+    keep_freed_memory()  # before jax starts threads
     try:
         app.run(guarded, flags_parser=_parse)
     except UsageError as error:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lmjax.models.config import RecurrentConfig
 from lmjax.models.params import Initializer, normal, orthogonal, uniform, weight, xavier, zeros
+from lmjax.ops.products import product
 from lmjax.ops.recurrences import CELLS, Weights, recur
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
@@ -69,7 +70,7 @@ class Layer(nn.Module):
         if start := INITIAL_STATES[c.initial_state]:
             initial = tuple(weight(self, f'initial_{name}', (c.hidden,), ('hidden',), start()) for name in cell.carries)
 
-        x_TxBxG = w_x[x_TxBxI] if self.one_hot else _product(x_TxBxI, w_x.astype(dtype))
+        x_TxBxG = w_x[x_TxBxI] if self.one_hot else product(x_TxBxI, w_x.astype(dtype)).astype(jnp.float32)
         if state is None:
             first = initial or (jnp.zeros(c.hidden),) * len(cell.carries)
             state = tuple(jnp.broadcast_to(x, (x_TxBxG.shape[1], c.hidden)) for x in first)
@@ -109,10 +110,6 @@ class Head(nn.Module):
         """Logits in float32, of rows (C, H)."""
         c, init = self.config, uniform(self.config.hidden**-0.5)
         shape, axes = (c.hidden, self.vocab_size), ('hidden', 'vocab')
-        w_HxV = embedding_VxD.T if c.tied else weight(self, 'w', shape, axes, init)
-        logits = _product(hidden_CxH, w_HxV.astype(hidden_CxH.dtype))
+        w = embedding_VxD if c.tied else weight(self, 'w', shape, axes, init)
+        logits = product(hidden_CxH, w.astype(hidden_CxH.dtype), transposed=c.tied).astype(jnp.float32)
         return logits + weight(self, 'b', (self.vocab_size,), ('vocab',), init)[None] if c.head_bias else logits
-
-
-def _product(a: Any, b: Any) -> Any:
-    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
