@@ -17,7 +17,7 @@ from lmjax.ops.attention import Score, Sight, attend
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.norms import NORMS, rms_norm
 from lmjax.ops.positions import POSITIONS
-from lmjax.ops.products import product, settle
+from lmjax.ops.products import product
 
 RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {  # (stream, sublayer's output) -> stream
     'add': lambda x, y: x + y,
@@ -159,5 +159,5 @@ class Block(nn.Module):
         y, rest = sublayer(norm_of(c, f'{name}_norm')(x) if place.before else x)
         if place.inside:
             y = norm_of(c, f'{name}_output_norm')(y)
-        x = settle(RESIDUALS[c.residual](x, drop(y, context, name)))
+        x = RESIDUALS[c.residual](x, drop(y, context, name))
         return (norm_of(c, f'{name}_norm')(x) if place.after else x), rest

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lmjax.ops.products import sum_over_rows
+
 if TYPE_CHECKING:
     from lmjax.types import Array
 
@@ -68,8 +70,8 @@ def _backward(window: int, kept: tuple, dout: Any) -> tuple[Any, Any, Any]:
         within = (scaled * out[here]).sum(-1, keepdims=True)
         ds = (weight * (_product(scaled, v[seen], 3, 3) - within)).astype(q.dtype)
         dq.append(_product(ds, k[seen], 3, 2))
-        dk += _spread(_product(ds, q[here], 2, 2), first, dk)
-        dv += _spread(_product(weight.astype(v.dtype), scaled, 2, 2), first, dv)
+        dk += _spread(sum_over_rows(ds, q[here], batch=2), first, dk)
+        dv += _spread(sum_over_rows(weight.astype(v.dtype), scaled, batch=2), first, dv)
     return jnp.concatenate(dq, axis=2).astype(q.dtype), dk, dv
 
 
