@@ -12,7 +12,7 @@ from lmjax.types import Batch, Inputs
 
 VOCAB, B, T = 11, 3, 5
 MODEL = build(RecurrentConfig(cell='rnn', embedding=0, hidden=4, depth=1), vocab_size=VOCAB, seq_len=T)
-PARAMS = jax.tree.map(lambda x: 3 * x, MODEL.init(jax.random.key(0), {}))
+PARAMS = jax.jit(lambda key: jax.tree.map(lambda x: 3 * x, MODEL.init(key, {})))(jax.random.key(0))
 KEYS = jax.random.split(jax.random.key(5), B)
 OBJECTIVE = OBJECTIVES['causal']
 
@@ -23,6 +23,7 @@ def batch():
     return Batch(Inputs(ids[:, :-1]), ids[:, 1:], rng.integers(0, 3, (B, T)).astype(np.float32))
 
 
+@jax.jit
 def logits(params, rows):
     return MODEL.score(params, MODEL.apply(params, rows.inputs).hidden)
 
@@ -122,6 +123,6 @@ def test_the_state_passes_through():
     cache = MODEL.init_cache(PARAMS, B, 0)
     rows = batch()
     _, (_, _, after) = jax.jit(lambda p: OBJECTIVE.loss(MODEL, p, rows, {}, KEYS, cache))(PARAMS)
-    expected = MODEL.apply(PARAMS, rows.inputs, cache=cache).cache
+    expected = jax.jit(MODEL.apply)(PARAMS, rows.inputs, cache).cache
     np.testing.assert_allclose(after['h'], expected['h'], rtol=1e-6)
     assert np.abs(after['h']).max() > 0.1
