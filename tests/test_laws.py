@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from lmjax.models import build
-from lmjax.models.config import NgramConfig, TransformerConfig
+from lmjax.models.config import NgramConfig, RecurrentConfig, TransformerConfig
 from lmjax.models.params import count_params
 from lmjax.models.stack import REMATS, stack_layers, unstack_layers
 from lmjax.ops.flops import count_flops
@@ -55,6 +55,9 @@ NETWORKS = {
     ),
     'bfloat16': TransformerConfig(**TINY, feed_forward='reglu', position='sinusoidal', init='fan_in', dtype='bfloat16'),
     'plain': TransformerConfig(**TINY, max_length=16, position='learned', norm='layer', feed_forward='gelu', init='fan_in'),
+    'elman': RecurrentConfig(cell='rnn', embedding=0, hidden=8, depth=1),
+    'lstm': RecurrentConfig(cell='lstm', embedding=6, hidden=8, depth=2, initial_state='learned', dropout=0.2),
+    'gru': RecurrentConfig(cell='gru', embedding=8, hidden=8, depth=2, tied=True, init='orthogonal', remat='full'),
     'ngram': NgramConfig(order=4),
 }  # fmt: skip
 
@@ -69,10 +72,13 @@ COUNTS = {
     'rotary_window': 11 * 8 + 2 * (4 * 64 + 2 * 8 * 32 + 16) + 8,
     'bfloat16': 11 * 8 + 2 * (4 * 64 + 3 * 8 * 24 + 16) + 8,
     'plain': 11 * 8 + 16 * 8 + 2 * (4 * 64 + 2 * 8 * 32 + 16) + 8,
+    'elman': (11 + 8 + 1) * 8 + 8 * 11 + 11,
+    'lstm': 11 * 6 + 4 * 8 * (6 + 8 + 1) + 4 * 8 * (8 + 8 + 1) + 4 * 8 + 8 * 11 + 11,
+    'gru': 11 * 8 + 2 * (3 * 8 * (8 + 8 + 1) + 8) + 11,
 }
 
 HARDLY_TRAINABLE = {'textbook'}  # no residual and no norm: gradients shrink, which is what it is there to show
-DEARER_LAWS_IN_SLOW = ('textbook', 'grouped', 'rotary_window', 'bfloat16', 'plain')  # those that compile gradients twice
+DEARER_LAWS_IN_SLOW = ('gru', 'textbook', 'grouped', 'rotary_window', 'bfloat16', 'plain')  # those that compile gradients twice
 every_network = pytest.mark.parametrize('name', NETWORKS)
 fewer_networks = pytest.mark.parametrize(
     'name', [pytest.param(name, marks=[pytest.mark.slow] if name in DEARER_LAWS_IN_SLOW else []) for name in NETWORKS]
