@@ -41,8 +41,13 @@ NORM_PLACES = {
 
 
 class Context(NamedTuple):
-    """What every layer of one call shares."""
+    """What every layer of one call shares.
 
+    The stream between layers is C x D, C = B x T rows: XLA on CPU then computes a residual sum once, where it computes one
+    that has to be reshaped before it is multiplied again for each reader, with all the sums before it.
+    """
+
+    batch: int  # B
     positions: Any  # (1 or B) x T
     sight: Sight = Sight()
     keys: Any = None  # B typed keys; None: no dropout
@@ -50,9 +55,12 @@ class Context(NamedTuple):
     write_at: Any = None  # the cache slot of the first token; None: no cache
 
 
-def drop(x: Any, context: Context, name: str) -> Any:
+def drop(x_CxD: Any, context: Context, name: str) -> Any:
     """Dropout at the place `name`, if there is any."""
-    return x if context.keys is None else dropout(x, fold_name(context.keys, name), context.rate)
+    if context.keys is None:
+        return x_CxD
+    x_BxTxD = x_CxD.reshape(context.batch, -1, x_CxD.shape[-1])
+    return dropout(x_BxTxD, fold_name(context.keys, name), context.rate).reshape(x_CxD.shape)
 
 
 class NormLayer(nn.Module):
@@ -84,13 +92,13 @@ class SelfAttention(nn.Module):
         c = self.config
         return c.heads, c.kv_heads or c.heads, c.head_width or c.width // c.heads
 
-    def project(self, name: str, x_BxTxD: Any, heads: int, axis: str) -> Any:
-        """x W (+ b), split into heads."""
+    def project(self, name: str, x_CxD: Any, context: Context, heads: int, axis: str) -> Any:
+        """x W (+ b), split into rows and heads."""
         c, (_, _, K) = self.config, self.sizes()
         init = init_of(c.init, 'inner', c.width, heads * K, c.depth)
         w_DxHxK = weight(self, f'w_{name}', (c.width, heads, K), ('embed', axis, 'head_width'), init)
-        y_BxTxJ = product(x_BxTxD, w_DxHxK.astype(x_BxTxD.dtype).reshape(c.width, heads * K))
-        y_BxTxHxK = y_BxTxJ.reshape(*x_BxTxD.shape[:2], heads, K)
+        y_CxJ = product(x_CxD, w_DxHxK.astype(x_CxD.dtype).reshape(c.width, heads * K))
+        y_BxTxHxK = y_CxJ.reshape(context.batch, -1, heads, K)
         if c.bias:
             b_HxK = weight(self, f'b_{name}', (heads, K), (axis, 'head_width'), zeros())
             y_BxTxHxK = y_BxTxHxK + b_HxK.astype(y_BxTxHxK.dtype)[None, None]
@@ -109,11 +117,11 @@ class SelfAttention(nn.Module):
         return q_BxTxHxK, k_BxTxGxK
 
     @nn.compact
-    def __call__(self, x_BxTxD: Any, context: Context, cache: Any = None) -> tuple[Any, Any]:
+    def __call__(self, x_CxD: Any, context: Context, cache: Any = None) -> tuple[Any, Any]:
         c, (H, G, K) = self.config, self.sizes()
-        q_BxTxHxK = self.project('q', x_BxTxD, H, 'heads')
-        k_BxSxGxK = self.project('k', x_BxTxD, G, 'kv_heads')
-        v_BxSxGxK = self.project('v', x_BxTxD, G, 'kv_heads')
+        q_BxTxHxK = self.project('q', x_CxD, context, H, 'heads')
+        k_BxSxGxK = self.project('k', x_CxD, context, G, 'kv_heads')
+        v_BxSxGxK = self.project('v', x_CxD, context, G, 'kv_heads')
         q_BxTxHxK, k_BxSxGxK = self.prepare(q_BxTxHxK, k_BxSxGxK, context)
         if cache is not None:
             k_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['k'], k_BxSxGxK, context.write_at, axis=1)
@@ -128,30 +136,30 @@ class SelfAttention(nn.Module):
         return self.join(heads_BxTxHxK), cache
 
     def join(self, heads_BxTxHxK: Any) -> Any:
-        """Concat(heads) W_O (+ b)."""
+        """Concat(heads) W_O (+ b), C x D."""
         c, (H, _, K) = self.config, self.sizes()
         init = init_of(c.init, 'residual', H * K, c.width, c.depth)
         w_HxKxD = weight(self, 'w_o', (H, K, c.width), ('heads', 'head_width', 'embed'), init)
-        heads_BxTxJ = heads_BxTxHxK.reshape(*heads_BxTxHxK.shape[:2], H * K)
-        y_BxTxD = product(heads_BxTxJ, w_HxKxD.astype(heads_BxTxHxK.dtype).reshape(H * K, c.width))
+        heads_CxJ = heads_BxTxHxK.reshape(-1, H * K)
+        y_CxD = product(heads_CxJ, w_HxKxD.astype(heads_CxJ.dtype).reshape(H * K, c.width))
         if c.bias:
-            y_BxTxD = y_BxTxD + weight(self, 'b_o', (c.width,), ('embed',), zeros()).astype(y_BxTxD.dtype)[None, None]
-        return y_BxTxD
+            y_CxD = y_CxD + weight(self, 'b_o', (c.width,), ('embed',), zeros()).astype(y_CxD.dtype)[None]
+        return y_CxD
 
 
 class Block(nn.Module):
-    """Self-attention, then feed-forward; by default over a whole window, without dropout."""
+    """Self-attention, then feed-forward; by default over one whole window, without dropout."""
 
     config: TransformerConfig
 
     @nn.compact
-    def __call__(self, x_BxTxD: Any, context: Context | None = None, cache: Any = None) -> tuple[Any, Any]:
-        c, context = self.config, context or Context(jnp.arange(x_BxTxD.shape[1])[None])
+    def __call__(self, x_CxD: Any, context: Context | None = None, cache: Any = None) -> tuple[Any, Any]:
+        c, context = self.config, context or Context(1, jnp.arange(x_CxD.shape[0])[None])
         attention = SelfAttention(c, name='attention')
         feed_forward = FEED_FORWARDS[c.feed_forward](c, name='feed_forward')
-        x_BxTxD, cache = self.wrap('attention', lambda y: attention(y, context, cache), x_BxTxD, context)
-        x_BxTxD, _ = self.wrap('feed_forward', lambda y: (feed_forward(y), None), x_BxTxD, context)
-        return x_BxTxD, cache
+        x_CxD, cache = self.wrap('attention', lambda y: attention(y, context, cache), x_CxD, context)
+        x_CxD, _ = self.wrap('feed_forward', lambda y: (feed_forward(y), None), x_CxD, context)
+        return x_CxD, cache
 
     def wrap(self, name: str, sublayer: Callable[[Any], tuple[Any, Any]], x: Any, context: Context) -> tuple[Any, Any]:
         """The sublayer between its norms, dropout and residual."""

@@ -28,7 +28,7 @@ def empty_slots(batch: int, length: int) -> Tree:
 
 
 def place(inputs: Inputs, slots: Tree | None) -> tuple[Any, Sight, Tree | None]:
-    """Positions of the tokens, what they see, and the slots after they are written.
+    """Positions of the tokens (None: 0 .. T-1), what they see, and the slots after they are written.
 
     Slots must have room for them: JAX clamps a write past the end and would overwrite the last ones.
     """
@@ -50,10 +50,15 @@ def _place_alone(inputs: Inputs) -> tuple[Any, Sight, None]:
     """The same where nothing came before: a token sees its own call only."""
     positions, segments = inputs.positions, inputs.segments
     if positions is None and segments is None:
-        return jnp.arange(inputs.ids.shape[1])[None], Sight(), None
+        return None, Sight(), None
     if positions is None:
         positions = count_before(segments, segments, 0)
     return positions, Sight(0, positions, positions, segments, segments), None
+
+
+def in_order(positions: Any, length: int) -> Any:
+    """The positions, or 0 .. length-1 where they are None; (1 or B) x T."""
+    return jnp.arange(length)[None] if positions is None else positions
 
 
 def count_before(segments_BxT: Any, segments_BxS: Any, first_slot: Any) -> Any:

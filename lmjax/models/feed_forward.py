@@ -25,7 +25,7 @@ def dense(
     y = product(x, weight(module, f'w_{name}', (inputs, outputs), axes, init).astype(x.dtype))
     if config.bias:
         b = weight(module, f'b_{name}', (outputs,), axes[1:], zeros()).astype(x.dtype)
-        y = y + b.reshape((1,) * (y.ndim - 1) + (-1,))
+        y = y + b[None]
     return y
 
 
@@ -37,10 +37,10 @@ class FeedForward(nn.Module):
     last: Callable[[Any], Any] = identity
 
     @nn.compact
-    def __call__(self, x_BxTxD: Any) -> Any:
+    def __call__(self, x_CxD: Any) -> Any:
         c = self.config
-        inner_BxTxF = self.activation(up(self, 'up', x_BxTxD, c.ff_width or 4 * c.width))
-        return self.last(down(self, inner_BxTxF))
+        inner_CxF = self.activation(up(self, 'up', x_CxD, c.ff_width or 4 * c.width))
+        return self.last(down(self, inner_CxF))
 
 
 class GatedFeedForward(nn.Module):
@@ -50,21 +50,21 @@ class GatedFeedForward(nn.Module):
     activation: Callable[[Any], Any]
 
     @nn.compact
-    def __call__(self, x_BxTxD: Any) -> Any:
+    def __call__(self, x_CxD: Any) -> Any:
         c = self.config
         inner = c.ff_width or -(-8 * c.width // 3 // 8) * 8  # three matrices of this are as large as two of 4 x width
-        gate_BxTxF = self.activation(up(self, 'gate', x_BxTxD, inner))
-        return down(self, gate_BxTxF * up(self, 'up', x_BxTxD, inner))
+        gate_CxF = self.activation(up(self, 'gate', x_CxD, inner))
+        return down(self, gate_CxF * up(self, 'up', x_CxD, inner))
 
 
-def up(module: FeedForward | GatedFeedForward, name: str, x_BxTxD: Any, inner: int) -> Any:
-    """x W (+ b), B x T x F."""
-    return dense(module, name, x_BxTxD, inner, ('embed', 'mlp'), 'inner', module.config)
+def up(module: FeedForward | GatedFeedForward, name: str, x_CxD: Any, inner: int) -> Any:
+    """x W (+ b), C x F."""
+    return dense(module, name, x_CxD, inner, ('embed', 'mlp'), 'inner', module.config)
 
 
-def down(module: FeedForward | GatedFeedForward, inner_BxTxF: Any) -> Any:
-    """The way back to the residual stream, B x T x D."""
-    return dense(module, 'down', inner_BxTxF, module.config.width, ('mlp', 'embed'), 'residual', module.config)
+def down(module: FeedForward | GatedFeedForward, inner_CxF: Any) -> Any:
+    """The way back to the residual stream, C x D."""
+    return dense(module, 'down', inner_CxF, module.config.width, ('mlp', 'embed'), 'residual', module.config)
 
 
 # name -> module, given a config

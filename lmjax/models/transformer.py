@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from lmjax.config import choose, require
 from lmjax.models.blocks import NORM_PLACES, RESIDUALS, Block, Context, drop, norm_of
-from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, place
+from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, place
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
 from lmjax.models.initial import INITS, init_of
@@ -43,18 +43,20 @@ class Embedding(nn.Module):
     max_length: int
 
     @nn.compact
-    def __call__(self, ids_BxT: Any, positions_BxT: Any) -> Any:
+    def __call__(self, ids_BxT: Any, positions_BxT: Any = None) -> Any:
+        """B x T x D; positions None: 0 .. T-1."""
         c, scheme = self.config, POSITIONS[self.config.position]
         init = init_of(c.init, 'embedding', self.vocab_size, c.width, c.depth)
         x_BxTxD = weight(self, 'tokens', (self.vocab_size, c.width), ('vocab', 'embed'), init)[ids_BxT]
         if c.embed_scale:
             x_BxTxD = x_BxTxD * math.sqrt(c.width)
         if scheme.added:
-            x_BxTxD = x_BxTxD + scheme.added(positions_BxT, c.width)
+            x_BxTxD = x_BxTxD + scheme.added(in_order(positions_BxT, ids_BxT.shape[1]), c.width)
         if scheme.learned:
             init = init_of(c.init, 'embedding', self.max_length, c.width, c.depth)
             table = weight(self, 'positions', (self.max_length, c.width), ('positions', 'embed'), init)
-            x_BxTxD = x_BxTxD + table[positions_BxT]
+            # A slice, not a gather: its gradient is a plain sum over rows.
+            x_BxTxD = x_BxTxD + (table[None, : ids_BxT.shape[1]] if positions_BxT is None else table[positions_BxT])
         return x_BxTxD.astype(DTYPES[c.dtype])
 
 
@@ -155,14 +157,13 @@ def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
 def _parts(config: TransformerConfig, vocab_size: int, max_length: int) -> tuple[dict[str, nn.Module], dict[str, tuple]]:
     """The modules of a network, and an example of what each is applied to, from which its parameters are made."""
     ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    x = jax.ShapeDtypeStruct((1, 1, config.width), DTYPES[config.dtype])
     row = jax.ShapeDtypeStruct((1, config.width), DTYPES[config.dtype])
     table = jax.ShapeDtypeStruct((vocab_size, config.width), jnp.float32)
     modules: dict[str, nn.Module] = {'embedding': Embedding(config, vocab_size, max_length), 'block': Block(config)}
     if config.final_norm:
         modules['final_norm'] = norm_of(config, None)
     modules['head'] = Head(config, vocab_size)
-    return modules, {'embedding': (ids, ids), 'block': (x,), 'final_norm': (x,), 'head': (row, table)}
+    return modules, {'embedding': (ids,), 'block': (row,), 'final_norm': (row,), 'head': (row, table)}
 
 
 def _apply(
@@ -178,25 +179,27 @@ def _apply(
     slots = cache and {name: cache[name] for name in SLOT_AXES}
     positions, sight, slots_after = place(inputs, slots)
     rate = hparams.get('dropout')
-    context = Context(positions, sight, None if rate is None else key, rate, slots and slots['filled'])
-    x_BxTxD = drop(apply_params(modules['embedding'], params['embedding'], inputs.ids, positions), context, 'embedding')
+    B, T = inputs.ids.shape
+    context = Context(B, in_order(positions, T), sight, None if rate is None else key, rate, slots and slots['filled'])
+    x_BxTxD = apply_params(modules['embedding'], params['embedding'], inputs.ids, positions)
+    x_CxD = drop(x_BxTxD.reshape(B * T, -1), context, 'embedding')
 
-    def layer(layer_params: Tree, x_BxTxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
+    def layer(layer_params: Tree, x_CxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
         keys = context.keys if context.keys is None else fold_name(context.keys, index)
-        return apply_params(modules['block'], layer_params, x_BxTxD, context._replace(keys=keys), layer_cache)
+        return apply_params(modules['block'], layer_params, x_CxD, context._replace(keys=keys), layer_cache)
 
-    x_BxTxD, layer_caches = run_stack(
+    x_CxD, layer_caches = run_stack(
         layer,
         params['layers'],
-        x_BxTxD,
+        x_CxD,
         cache and cache['layers'],
         depth=config.depth,
         scanned=config.scan_layers,
         remat=config.remat,
     )
     if config.final_norm:
-        x_BxTxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_BxTxD)
-    return Output(x_BxTxD, slots_after and slots_after | {'layers': layer_caches})
+        x_CxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_CxD)
+    return Output(x_CxD.reshape(B, T, -1), slots_after and slots_after | {'layers': layer_caches})
 
 
 def _init_cache(config: TransformerConfig, batch: int, length: int) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,9 +16,26 @@ def identity(x: Array) -> Any:
     return x
 
 
+@jax.custom_jvp
 def gelu(x: Array) -> Any:
-    """x times the standard normal distribution function of x (Hendrycks and Gimpel 2016); exact, not the tanh form."""
-    return jax.nn.gelu(x, approximate=False)
+    """x times the standard normal distribution function of x (Hendrycks and Gimpel 2016); exact, not the tanh form.
+
+    Through erf, which XLA has as a few vector instructions, where jax.nn.gelu takes erfc, three times as slow. Below -4 the
+    sum 1 + erf loses relative accuracy, not absolute (1e-7), as in PyTorch.
+    """
+    return x * _normal_cdf(x)
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Any, Any]:
+    """The derivative, cdf + x pdf, is the one thing kept for the backward pass."""
+    (x,), (dx,) = primals, tangents
+    cdf = _normal_cdf(x)
+    return x * cdf, (cdf + x * (math.sqrt(0.5 / math.pi) * jnp.exp(-0.5 * jnp.square(x)))) * dx
+
+
+def _normal_cdf(x: Array) -> Any:
+    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
 
 
 def gelu_tanh(x: Array) -> Any:
