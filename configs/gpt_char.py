@@ -7,7 +7,7 @@ On Shakespeare (or any text of your own):
     python -m experiments.train --config=configs/gpt_char.py --workdir=runs/shakespeare \
         --config.data.source=text:shakespeare.txt --config.data.tokenizer=char
 
-PARAMS_AND_RESULT
+824,192 parameters at the 222 characters of the standard library, 806,656 at Shakespeare's 85.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig

@@ -4,7 +4,7 @@
 
 Changed against `gpt_char`: rotary positions, RMS norm, query/key norm, squared ReLU, Muon.
 
-PARAMS_AND_RESULT
+816,256 parameters at the 222 characters of the standard library, 798,720 at Shakespeare's 85.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig

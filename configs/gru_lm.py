@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/gru_lm.py --workdir=runs/gru_lm
 
-PARAMS_AND_RESULT
+10,446,608 parameters at 10,000 words.
 """
 
 from configs import lstm_lm

@@ -4,7 +4,7 @@
 
 Orthogonal recurrent initialisation, forget bias 1, batch 64, 10 epochs.
 
-PARAMS_AND_RESULT
+208,350 parameters at the 222 characters of the standard library, 120,533 at 85.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, RecurrentConfig, TrainConfig

@@ -4,7 +4,7 @@
 
 One bias a gate, so 11,364,112 parameters at 10,000 words (PyTorch keeps two biases a gate, whose sum is ours).
 
-PARAMS_AND_RESULT
+11,364,112 parameters; 19,310 steps on the standard library.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, RecurrentConfig, TrainConfig

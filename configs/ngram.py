@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/ngram.py --workdir=runs/ngram
 
-PARAMS_AND_RESULT
+As many parameters as the text asks for: one table of counts an order.
 """
 
 from lmjax import Config, DataConfig, NgramConfig, TrainConfig

@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-PARAMS_AND_RESULT
+1,049,984 parameters.
 """
 
 from lmjax import Config, DataConfig, LogConfig, OptimConfig, SamplingConfig, TrainConfig, TransformerConfig

@@ -50,6 +50,7 @@ def train(
         preparing.wait()
     finally:
         preparing.terminate()
+        preparing.wait()
     corpus = prepare(config.data)
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)

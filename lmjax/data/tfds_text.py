@@ -101,7 +101,7 @@ def check_builder(name: str, builder: Any, field: str) -> None:
     if builder.info.file_format != file_adapters.FileFormat.ARRAY_RECORD:
         remedy = "prepare it with file_format='array_record'"
         raise UsageError(f'data.source={name!r}: stored as {builder.info.file_format.value}, not array_record; {remedy}')
-    texts = [key for key, feature in builder.info.features.items() if type(feature).__name__ == 'Text']
+    texts = sorted(key for key, feature in builder.info.features.items() if type(feature).__name__ == 'Text')
     if field not in texts:
         remedy = f'put one of {", ".join(texts)} after #' if texts else 'choose a set with a text feature'
         raise UsageError(f'data.source={name!r}: no text in the field {field!r}; {remedy}')

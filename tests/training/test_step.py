@@ -24,7 +24,9 @@ MODELS = {
     'transformer_scanned': TransformerConfig(width=16, depth=2, heads=8, ff_width=32, scan_layers=True, remat='full'),
     'lstm': RecurrentConfig(cell='lstm', embedding=8, hidden=16, depth=2, dropout=0.2),
 }
-every_model = pytest.mark.parametrize('name', MODELS)
+every_model = pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] if name == 'transformer_scanned' else []) for name in MODELS]
+)
 
 
 def config_of(name, **mesh):
@@ -98,7 +100,7 @@ def test_every_mesh_gives_the_same_step(name, mesh):
     assert_close(sharded.ema, state.ema, 2e-6)
 
 
-@pytest.mark.parametrize('name', ['transformer', 'lstm'])
+@pytest.mark.parametrize('name', ['transformer', pytest.param('lstm', marks=pytest.mark.slow)])
 def test_parameters_lie_as_declared(name):
     program = assemble(config_of(name, fsdp=2, tensor=4), VOCAB)
     state, _ = program.step(program.init(), program.place(batch_of()))
