@@ -38,6 +38,9 @@ def test_a_workload_is_the_same_network_on_both_sides(name):
     ours = JaxSide(small(name))
     theirs = TorchSide(small(name), ours.params)
     assert ours.count == theirs.count
+    if name == 'a':  # Adam would move the sum of PyTorch's two biases twice as fast as our one
+        for i in range(2):
+            getattr(theirs._module.lstm, f'bias_hh_l{i}').requires_grad_(False)
     losses = []
     for _ in range(4):
         ours.run(1)
