@@ -95,12 +95,7 @@ def test_turns_alternate_and_begin_with_an_untimed_step(monkeypatch):
 
     times = time_in_turns({'fast': program('fast', 0.1), 'slow': program('slow', 0.3)}, rounds=2)
     assert times == {'fast': pytest.approx([100.0, 100.0]), 'slow': pytest.approx([300.0, 300.0])}
-    assert calls[4:] == [('fast', 1), ('fast', 4), ('slow', 1), ('slow', 1)] + [
-        ('slow', 1),
-        ('slow', 1),
-        ('fast', 1),
-        ('fast', 4),
-    ]
+    assert calls[4:] == [('fast', 1), ('fast', 4), ('slow', 1), ('slow', 1), ('slow', 1), ('slow', 1), ('fast', 1), ('fast', 4)]
 
 
 def test_summary():
