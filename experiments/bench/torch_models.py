@@ -120,7 +120,8 @@ class GPT(nn.Module):
         _set(self.positions.weight, params['embedding']['positions'])
         _load_norm(self.norm, params['final_norm'])
         for i, layer in params['layers'].items():
-            block, attention, mlp = self.blocks[int(i)], layer['attention'], layer['feed_forward']
+            block: Any = self.blocks[int(i)]
+            attention, mlp = layer['attention'], layer['feed_forward']
             _set(block.qkv.weight, np.concatenate([_out_in(attention[f'w_{n}'], 1) for n in 'qkv']))
             _set(block.out.weight, _out_in(attention['w_o'], 2))
             if block.qkv.bias is not None:

@@ -1,5 +1,6 @@
 """The benchmark: both sides of each workload are one network, the timing takes turns, bad input is refused."""
 
+import contextlib
 import copy
 import json
 import subprocess
@@ -17,6 +18,15 @@ SMALLER = {
     'c': {'width': 8, 'depth': 2, 'heads': 2},
     'd': {'width': 12, 'depth': 2, 'heads': 3},
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """PyTorch's threads wait for each other in a busy loop, for seconds on a machine that runs other tests."""
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def small(name):
