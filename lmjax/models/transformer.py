@@ -26,7 +26,7 @@ from lmjax.ops.dropout import fold_name
 from lmjax.ops.losses import token_scores
 from lmjax.ops.norms import NORMS
 from lmjax.ops.positions import POSITIONS
-from lmjax.ops.products import product
+from lmjax.ops.products import product, repeat_rows
 from lmjax.types import Inputs, Model, Output, Traits
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Embedding(nn.Module):
         if scheme.learned:
             init = init_of(c.init, 'embedding', self.max_length, c.width, c.depth)
             table = weight(self, 'positions', (self.max_length, c.width), ('positions', 'embed'), init)
-            # A slice, not a gather: its gradient is a plain sum over rows.
-            x_BxTxD = x_BxTxD + (table[None, : ids_BxT.shape[1]] if positions_BxT is None else table[positions_BxT])
+            own = repeat_rows(table[: ids_BxT.shape[1]], len(ids_BxT)) if positions_BxT is None else table[positions_BxT]
+            x_BxTxD = x_BxTxD + own
         return x_BxTxD.astype(DTYPES[c.dtype])
 
 
