@@ -12,6 +12,7 @@ from lmjax.config import choose, require
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
+from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, state_shardings
 from lmjax.training.config import Config
@@ -61,6 +62,7 @@ def assemble(config: Config, vocab_size: int) -> Program:
         donate_argnums=0,
         in_shardings=(shardings, batch_sharding(mesh), None),
         out_shardings=(shardings, None),
+        compiler_options=compiler_options(),
     )
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
     return Program(
