@@ -64,7 +64,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count('\n') > 2):
         time.sleep(0.2)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=150)
     assert process.returncode == 130, out
     assert f'{number.name}: saved step' in out
     assert 'run the same command again' in out
