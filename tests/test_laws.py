@@ -39,7 +39,7 @@ NETWORKS = {
     ),
     'alibi_window': TransformerConfig(
         width=9, depth=2, heads=3, head_width=4, position='alibi', norm='layer', norm_place='both', feed_forward='geglu',
-        window=3, final_logit_cap=3.0, init='xavier', attention='einsum',
+        window=3, final_logit_cap=3.0, init='xavier', attention='blocked',
     ),
     'textbook': TransformerConfig(
         **TINY, position='none', norm='none', residual='none', final_norm=False, feed_forward='two_relu', bias=True,
@@ -51,7 +51,7 @@ NETWORKS = {
     ),
     'rotary_window': TransformerConfig(
         **TINY, window=3, position='rotary', norm='rms', norm_place='post', feed_forward='silu', remat='dots',
-        scan_layers=True, attention='einsum', init='fan_in',
+        scan_layers=True, attention='blocked', init='fan_in',
     ),
     'bfloat16': TransformerConfig(**TINY, feed_forward='reglu', position='sinusoidal', init='fan_in', dtype='bfloat16'),
     'plain': TransformerConfig(**TINY, max_length=16, position='learned', norm='layer', feed_forward='gelu', init='fan_in'),

@@ -1,0 +1,114 @@
+"""What the transformer refuses, how it starts, and options that no law can see."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lmjax.config import UsageError
+from lmjax.models import build
+from lmjax.models.config import TransformerConfig
+from lmjax.types import Inputs
+
+TINY = TransformerConfig(width=8, depth=2, heads=2)
+
+
+def make(**changes):
+    return build(dataclasses.replace(TINY, **changes), vocab_size=11, seq_len=8)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'width': 10, 'heads': 4}, r'model\.width=10: must divide by model\.heads=4; try model\.heads=2'),
+        ({'heads': 2, 'kv_heads': 3}, r'model\.kv_heads=3: must divide model\.heads=2; try 1'),
+        ({'width': 6, 'heads': 2}, r"model\.head_width=3: must be even with model\.position='rotary'; try 4"),
+        ({'max_length': 4}, r'model\.max_length=4: must be at least data\.seq_len=8'),
+        ({'dropout': 1.0}, r'model\.dropout=1\.0: must be in \[0, 1\)'),
+        ({'depth': 0}, r'model\.depth=0: must be at least 1'),
+        ({'window': -1}, r'model\.window=-1: must not be negative'),
+        ({'norm': 'batch'}, r"model\.norm='batch': no such choice; choose one of: layer, rms, none"),
+        ({'feed_forward': 'mish'}, r"model\.feed_forward='mish'"),
+        ({'remat': 'some'}, r"model\.remat='some'"),
+        ({'kind': 'mamba'}, r"model\.kind='mamba': no such choice; choose one of: transformer"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_a_remedy(changes, message):
+    with pytest.raises(UsageError, match=message):
+        make(**changes)
+
+
+def test_a_built_network_does_not_follow_its_config():
+    config = dataclasses.replace(TINY)
+    model = build(config, vocab_size=11, seq_len=8)
+    config.tied = False
+    assert 'head' not in jax.eval_shape(lambda key: model.init(key, {}), jax.random.key(0))
+
+
+def spread(tree):
+    return {jax.tree_util.keystr(p, simple=True, separator='/'): float(x.std()) for p, x in jax.tree.leaves_with_path(tree)}
+
+
+def test_initial_spread_is_the_published_one():
+    gpt2 = spread(make(width=64, init='gpt2').init(jax.random.key(0), {}))
+    np.testing.assert_allclose(gpt2['layers/0/attention/w_q'], 0.02, rtol=0.05)
+    np.testing.assert_allclose(gpt2['layers/1/feed_forward/w_down'], 0.02 / 2, rtol=0.05)
+    uniform = make(width=64, init='uniform_0.1', tied=False, head_bias=True).init(jax.random.key(0), {})
+    for weight in (uniform['embedding']['tokens'], uniform['head']['w']):
+        assert 0.099 < float(jnp.abs(weight).max()) <= 0.1
+    assert not uniform['head']['b'].any()
+    xavier = (6 / (64 + 256)) ** 0.5
+    assert 0.99 * xavier < float(uniform['layers']['0']['feed_forward']['w_up'].max()) <= xavier
+
+
+def test_layers_and_parameters_start_apart():
+    params = make(width=64).init(jax.random.key(0), {})
+    a, b = (params['layers'][i]['attention'] for i in '01')
+    for one, other in ((a['w_q'], b['w_q']), (a['w_q'], a['w_k'])):
+        correlation = np.corrcoef(np.ravel(one), np.ravel(other))[0, 1]
+        assert abs(correlation) < 5 / 64
+
+
+def test_init_scale_multiplies_matrices_alone():
+    model = make(bias=True, norm='layer')
+    one, three = (model.init(jax.random.key(0), {'init_scale': scale}) for scale in (1.0, 3.0))
+    ratio = spread(jax.tree.map(lambda a, b: jnp.where(a == 0, b, b / a) - 3.0, one, three))
+    assert max(abs(ratio[name]) for name in ratio if '/w_' in name or 'tokens' in name) < 1e-5
+    np.testing.assert_array_equal(three['final_norm']['scale'], one['final_norm']['scale'])
+
+
+def test_a_window_longer_than_the_position_table_is_an_error():
+    model = make(position='learned')
+    params = model.init(jax.random.key(0), {})
+    with pytest.raises((TypeError, ValueError)):
+        model.apply(params, Inputs(jnp.zeros((1, 9), jnp.int32)))
+
+
+def test_parameters_are_float32_and_computation_as_asked():
+    model = make(dtype='bfloat16', tied=False)
+    params = model.init(jax.random.key(0), {})
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+    hidden = model.apply(params, Inputs(jnp.zeros((1, 3), jnp.int32))).hidden
+    assert hidden.dtype == jnp.bfloat16
+    assert model.score(params, hidden).dtype == jnp.float32
+
+
+def test_gradients_against_finite_differences():
+    """Along a random direction through all parameters, in the network with most of the options."""
+    model = make(norm='layer', feed_forward='swiglu', kv_heads=1, qk_norm=True, bias=True, init='fan_in', final_logit_cap=5.0)
+    ids = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 9)), jnp.int32)
+
+    @jax.jit
+    def loss(params):
+        return -model.score(params, model.apply(params, Inputs(ids[:, :-1])).hidden, ids[:, 1:]).logprob.mean()
+
+    params = model.init(jax.random.key(0), {})
+    leaves, treedef = jax.tree.flatten(params)
+    rng = np.random.default_rng(1)
+    direction = jax.tree.unflatten(treedef, [jnp.asarray(rng.standard_normal(x.shape), jnp.float32) for x in leaves])
+    slope = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), jax.jit(jax.grad(loss))(params), direction)))
+    step = 3e-3
+    ahead, behind = (loss(jax.tree.map(lambda p, d, s=s: p + s * step * d, params, direction)) for s in (1, -1))
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=5e-3)
