@@ -32,7 +32,7 @@ def get_config() -> Config:
             learning_rate=0.02,
             schedule='wsd',
             warmup_steps=20,
-            cooldown_steps=350,
+            cooldown_steps=225,
             final_fraction=0.0,
             beta1=0.9,
             beta2=0.98,
@@ -40,7 +40,7 @@ def get_config() -> Config:
             weight_decay=0.1,
             clip_norm=1.0,
         ),
-        train=TrainConfig(steps=700, batch_size=8, eval_every=100, eval_batches=10, eval_batch_size=16, log_every=5),
+        train=TrainConfig(steps=450, batch_size=8, eval_every=150, eval_batches=10, eval_batch_size=16, log_every=5),
         log=LogConfig(prompts=('', 'import ', 'def ')),
         sample=SamplingConfig(max_new_tokens=120, temperature=0.8, top_p=0.95),
     )
