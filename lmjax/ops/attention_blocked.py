@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lmjax.ops.products import sum_over_rows
+from lmjax.ops.products import row_sums, sum_over_rows
 
 if TYPE_CHECKING:
     from lmjax.types import Array
@@ -52,7 +52,7 @@ def _forward(window: int, q: Any, k: Any, v: Any) -> tuple[Any, tuple]:
         logits = _product(q[:, :, start:end], k[:, :, first:end], 3, 3)
         logits = jnp.where(_mask(start, end, first, window), logits, HIDDEN)
         weight = jnp.exp(logits - logits.max(-1, keepdims=True))
-        inverse = 1.0 / weight.sum(-1, keepdims=True)
+        inverse = 1.0 / row_sums(weight)
         outputs.append(_product(weight.astype(v.dtype), v[:, :, first:end], 3, 2) * inverse)
         weights.append(weight)
         inverses.append(inverse)
@@ -67,7 +67,7 @@ def _backward(window: int, kept: tuple, dout: Any) -> tuple[Any, Any, Any]:
     for (start, end, first), weight, inverse in zip(spans(q.shape[2], window), weights, inverses, strict=True):
         here, seen = (slice(None), slice(None), slice(start, end)), (slice(None), slice(None), slice(first, end))
         scaled = dout[here] * inverse.astype(dout.dtype)  # r times dout
-        within = (scaled * out[here]).sum(-1, keepdims=True)
+        within = row_sums(scaled * out[here])
         ds = (weight * (_product(scaled, v[seen], 3, 3) - within)).astype(q.dtype)
         dq.append(_product(ds, k[seen], 3, 2))
         dk += _spread(sum_over_rows(ds, q[here], batch=2), first, dk)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax.ops.products import row_sums
+
 if TYPE_CHECKING:
     from lmjax.types import Array
 
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
 def layer_norm(x: Array, scale: Array | None, bias: Array | None, *, eps: float) -> Any:
     """(x - mean) / sqrt(variance + eps) * scale + bias (Ba et al. 2016)."""
     wide = x.astype(jnp.float32)
-    centred = wide - wide.mean(-1, keepdims=True)
-    return _affine(centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps), scale, bias, x.dtype)
+    centred = wide - row_sums(wide) / x.shape[-1]
+    return _affine(centred * jax.lax.rsqrt(row_sums(jnp.square(centred)) / x.shape[-1] + eps), scale, bias, x.dtype)
 
 
 def rms_norm(x: Array, scale: Array | None, bias: Array | None = None, *, eps: float) -> Any:
     """x / sqrt(mean of squares + eps) * scale (Zhang and Sennrich 2019, eq. 4)."""
     wide = x.astype(jnp.float32)
-    return _affine(wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + eps), scale, bias, x.dtype)
+    return _affine(wide * jax.lax.rsqrt(row_sums(jnp.square(wide)) / x.shape[-1] + eps), scale, bias, x.dtype)
 
 
 def no_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 0.0) -> Any:

@@ -45,4 +45,5 @@ def rescore(
     found = evaluate(make_eval_step(model), params, batches, tokenizer=tokenizer, cache=cache)
     if not found['tokens']:
         raise UsageError('text: fewer than two tokens; nothing can be scored')
-    return {'data': source or ('text' if text is not None else config.data.source), **found}
+    params_scored = 'ema' if config.optim.ema else 'params'  # what `load_params` restores
+    return {'data': source or ('text' if text is not None else config.data.source), **found, 'params': params_scored}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmjax.ops.products import product, repeat_rows, sum_over_rows
+from lmjax.ops.products import product, repeat_rows, row_sums, sum_over_rows
 
 
 def draw(*shape, seed=0):
@@ -43,3 +43,12 @@ def test_repeated_rows_and_their_gradient():
     x, weigh = draw(3, 2), draw(4, 3, 2, seed=1)
     np.testing.assert_array_equal(repeat_rows(x, 4), jnp.stack([x] * 4))
     np.testing.assert_allclose(jax.grad(lambda x: (repeat_rows(x, 4) * weigh).sum())(x), weigh.sum(0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('width', [1, 7, 100])
+def test_row_sums_and_their_gradient(width):
+    x, weigh = draw(2, 3, width) + 10, draw(2, 3, 1, seed=1)
+    np.testing.assert_allclose(row_sums(x), x.sum(-1, keepdims=True), rtol=1e-6)
+    assert row_sums(x.astype(jnp.bfloat16)).dtype == jnp.float32
+    grad = jax.grad(lambda x: (row_sums(x) * weigh).sum())(x)
+    np.testing.assert_allclose(grad, jnp.broadcast_to(weigh, x.shape), rtol=1e-6)
