@@ -181,11 +181,20 @@ def test_init_from_takes_over_the_parameters(make, tmp_path):
     np.testing.assert_allclose(outcome['loss_nats'], first['loss_nats'], rtol=1e-5)
 
 
+def test_the_moving_average_is_what_is_scored(make, workdir):
+    outcome, _ = train(make(optim={'ema': 0.5}, eval_batches=0), workdir)
+    found = lmjax.load(workdir).evaluate()
+    assert outcome['params'] == found['params'] == 'ema'
+    np.testing.assert_allclose(found['loss_nats'], outcome['loss_nats'], rtol=1e-6)
+
+
 def test_a_counted_model_goes_through_the_same_run(make, workdir):
     outcome, _ = train(make(model=NgramConfig(order=4), eval_batches=0), workdir)
     assert outcome['bits_per_byte'] < 4
     run = lmjax.load(workdir)
-    np.testing.assert_allclose(run.evaluate()['loss_nats'], outcome['loss_nats'], rtol=1e-6)
+    found = run.evaluate()
+    assert found['params'] == 'params'
+    np.testing.assert_allclose(found['loss_nats'], outcome['loss_nats'], rtol=1e-6)
     assert len(run.generate('7 times ', max_new_tokens=5)) == 1
 
 
