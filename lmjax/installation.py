@@ -225,7 +225,8 @@ def _required() -> dict[str, str]:
 
 
 def _mesh(count: int) -> str:
-    from lmjax.parallel.mesh import AXES, MeshConfig, mesh_shape
+    from lmjax.parallel.config import MeshConfig
+    from lmjax.parallel.mesh import AXES, mesh_shape
 
     shape = ', '.join(f'{axis} {size}' for axis, size in zip(AXES, mesh_shape(MeshConfig(), count), strict=True))
     return shape if count == 1 else f'{shape}; --config.mesh.data=-1 uses all {count} devices'

@@ -25,6 +25,7 @@ def run(module, *arguments, timeout=120):
         ('train', ['--config=configs/gpt_char.py'], ['--workdir: missing']),
         ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.model.widht=3'], ['config.model.width']),
         ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.train.steps=many'], ['whole number']),
+        ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.mesh.data=99'], ['mesh', 'needs 99 devices']),
         ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--wrokdir=w'], ['wrokdir', 'workdir']),
         ('evaluate', ['--workdir=/nowhere'], ["--workdir='/nowhere'", 'holds no run']),
         ('generate', ['--workdir=/nowhere', '--prompt=a'], ["'/nowhere'", 'holds no run']),

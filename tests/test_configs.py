@@ -1,5 +1,6 @@
 """Every preset loads, validates and builds abstractly; the counts that its docstring promises are checked."""
 
+import dataclasses
 import importlib
 import pathlib
 import re
@@ -57,6 +58,19 @@ def test_a_preset_survives_json(path):
 @every_config
 def test_fields_are_scalars_or_tuples(path):
     assert all(isinstance(value, int | float | str | bool | tuple) for value in leaves(load(path)).values())
+
+
+@every_config
+def test_every_field_can_be_given_as_a_flag(path):
+    """The flag parser reads each field's type off its class: a postponed annotation would be a string to it."""
+
+    def check(part):
+        for field in dataclasses.fields(part):
+            assert not isinstance(field.type, str), (type(part), field.name)
+            if dataclasses.is_dataclass(value := getattr(part, field.name)):
+                check(value)
+
+    check(load(path))
 
 
 @pytest.mark.parametrize('name', COUNTS)

@@ -41,7 +41,7 @@ OWNERS = {
     'tokenizers': ('lmjax/data/',),
 }
 # Configs are shared vocabulary: dataclasses without behaviour, which any layer may name.
-CONFIGS = tuple(f'lmjax.{folder}.config' for folder in ('data', 'models', 'optim', 'objectives', 'generate'))
+CONFIGS = tuple(f'lmjax.{folder}.config' for folder in ('data', 'models', 'optim', 'objectives', 'generate', 'parallel'))
 HEAVY_AT_TOP = ('orbax', 'grain', 'tensorflow_datasets', 'matplotlib', 'tensorboardX', 'rich', 'tokenizers', 'torch')
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))
 

@@ -76,7 +76,7 @@ def open_dataset(name: str, argument: str) -> tuple[Callable[[], Iterator[str | 
     try:
         builder = tfds.builder(dataset, data_dir=os.path.expanduser(folder))
     except (tfds.core.DatasetNotFoundError, AssertionError, ValueError) as error:
-        why = str(error).strip().splitlines()[0]
+        why = str(error).strip().splitlines()[0].rstrip('.')
         remedy = f'prepare it as array_record under {folder}, or set TFDS_DATA_DIR to where it is'
         raise UsageError(f'data.source={name!r}: {why}; {remedy}') from None
     check_builder(name, builder, field)

@@ -8,18 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lmjax.config import UsageError, require
+from lmjax.parallel.config import MeshConfig
 
 if TYPE_CHECKING:
     import jax
-
-
-@dataclasses.dataclass
-class MeshConfig:
-    """Devices along each axis; -1 means the rest. The product must equal the number of devices used."""
-
-    data: int = 1  # rows of the batch
-    fsdp: int = 1  # rows of the batch, and parameters split with them
-    tensor: int = 1  # heads, feed-forward and vocabulary
 
 
 AXES = tuple(field.name for field in dataclasses.fields(MeshConfig))

@@ -8,7 +8,7 @@ from lmjax.generate.config import SamplingConfig
 from lmjax.models.config import ModelConfig, TransformerConfig
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.optim.config import OptimConfig
-from lmjax.parallel.mesh import MeshConfig
+from lmjax.parallel.config import MeshConfig
 
 
 @dataclasses.dataclass

@@ -96,9 +96,10 @@ def _by_gradient(
     program = assemble(config, corpus.tokenizer.vocab_size)
     state = restore_state(checkpoints, program.like)
     if state is None:
+        start = load_params(init_from, program.model, flag='--init_from') if init_from else None
         state = program.init()
-        if init_from:
-            state = state._replace(params=load_params(init_from, program.model, flag='--init_from'))
+        if start is not None:
+            state = state._replace(params=start)
             say(f'starts from the parameters of {init_from}')
     else:
         say(f'resumes at step {int(state.step)}')

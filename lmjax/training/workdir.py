@@ -8,6 +8,7 @@ from typing import Any
 
 from lmjax.config import UsageError, differences, free_paths, from_dict, to_dict
 from lmjax.training.config import Config
+from lmjax.training.metrics import read_metrics
 
 
 def read_config(workdir: str) -> Config:
@@ -49,7 +50,7 @@ def open_run(workdir: str, config: Config, *, extend: bool = False) -> dict[str,
     Raises:
       UsageError: an identity field differs, or `train.steps` grows without `extend`.
     """
-    if not os.path.isfile(os.path.join(workdir, 'config.json')):
+    if not has_begun(workdir):
         write_config(workdir, config)
         return {}
     old = read_config(workdir)
@@ -68,6 +69,15 @@ def open_run(workdir: str, config: Config, *, extend: bool = False) -> dict[str,
     if changed:
         write_config(workdir, config)
     return changed
+
+
+def has_begun(workdir: str) -> bool:
+    """Whether the folder's run has taken a step: a config that was refused before that binds nobody."""
+    if not os.path.isfile(os.path.join(workdir, 'config.json')):
+        return False
+    checkpoints = os.path.join(workdir, 'checkpoints')
+    saved = os.path.isdir(checkpoints) and os.listdir(checkpoints)
+    return bool(saved or any(row['split'] != 'event' for row in read_metrics(workdir)))
 
 
 def check_workdir(workdir: str) -> None:

@@ -4,7 +4,8 @@ import jax
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.parallel.mesh import MeshConfig, make_mesh, mesh_shape, validate
+from lmjax.parallel.config import MeshConfig
+from lmjax.parallel.mesh import make_mesh, mesh_shape, validate
 
 
 @pytest.mark.parametrize(

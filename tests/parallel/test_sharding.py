@@ -11,7 +11,8 @@ from jax.sharding import PartitionSpec as P
 
 from lmjax.optim import build_optimizer
 from lmjax.optim.config import OptimConfig
-from lmjax.parallel.mesh import MeshConfig, make_mesh
+from lmjax.parallel.config import MeshConfig
+from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, sharding_of, shardings, spec_of, state_shardings
 from lmjax.types import Batch, Inputs
 

@@ -223,6 +223,14 @@ def test_bad_input_is_one_line(make, workdir, change, message):
     assert not (pathlib.Path(workdir) / 'checkpoints').exists()
 
 
+def test_a_refused_config_does_not_bind_the_folder(make, workdir):
+    config = make()
+    config.model.norm = 'rmsnorm'
+    with pytest.raises(UsageError, match=r"model\.norm='rmsnorm'"):
+        train(config, workdir)
+    assert train(make(), workdir)[0]['status'] == 'complete'
+
+
 def test_data_that_is_not_text_is_refused(make, workdir, text):
     text.write_bytes(b'')
     with pytest.raises(UsageError, match=r'data\.source='):
