@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from lmjax.parallel.compiler import compiler_options
 from lmjax.types import Batch, Model, Tree
 
 
 def make_eval_step(model: Model) -> Callable[..., tuple[Any, Any]]:
     """A compiled `(params, batch, cache) -> (sums, cache)`; sums of negative log-likelihood, weight and hits."""
 
-    @jax.jit
     def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
         output = model.apply(params, batch.inputs, cache=cache)
         scores = model.score(params, output.hidden, batch.targets)
@@ -26,7 +26,7 @@ def make_eval_step(model: Model) -> Callable[..., tuple[Any, Any]]:
         }
         return sums, output.cache if cache is not None else None
 
-    return eval_step
+    return jax.jit(eval_step, compiler_options=compiler_options())
 
 
 def evaluate(

@@ -127,8 +127,9 @@ def close(left, right, rtol, atol):
     ('name', 'mesh'),
     [('adamw', mesh) for mesh in MESHES]
     + [('muon', MESHES[-1]), ('adafactor', MESHES[-1])]
+    + [pytest.param(name, MESHES[-1], marks=pytest.mark.slow) for name in ('lion', 'sgd')]
     + [
-        pytest.param(name, mesh, marks=pytest.mark.slow)
+        pytest.param(name, mesh, marks=pytest.mark.full)
         for name in ('muon', 'adafactor', 'lion', 'sgd')
         for mesh in MESHES[:-1]
     ],

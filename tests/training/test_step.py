@@ -81,8 +81,14 @@ def test_accumulation_equals_one_batch(name):
 
 MESHES = ({'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 4}, {'data': 2, 'tensor': 4})
 COVER = {('transformer', 0), ('transformer', 1), ('transformer', 4), ('lstm', 3)}
+SLOW_COVER = {('transformer', 2), ('transformer_scanned', 0), ('transformer_scanned', 2), ('lstm', 4)}
 GRID = [
-    pytest.param(name, mesh, id=f'{name}-{mesh}', marks=[] if (name, i) in COVER else [pytest.mark.slow])
+    pytest.param(
+        name,
+        mesh,
+        id=f'{name}-{mesh}',
+        marks=[] if (name, i) in COVER else [pytest.mark.slow if (name, i) in SLOW_COVER else pytest.mark.full],
+    )
     for name in MODELS
     for i, mesh in enumerate(MESHES)
 ]
