@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmjax.config import require
-from lmjax.data.tokenizers import FILE, Tokenizer, utf8
+from lmjax.data.tokenizers import BATCH_CHARS, FILE, Tokenizer, batches, utf8
 
 if TYPE_CHECKING:
     import tokenizers
@@ -38,7 +38,6 @@ PIECES = (
 SAFE_CUT = re.compile(r'(?<=[a-z])\n')  # a piece always starts at a line break after a letter
 TRAINING_CHARS = 1000  # for each token of the vocabulary, from documents spread over the training split
 TRAINING_PIECES = 50  # for each token: counts are scaled down to these, which changes few merges
-BATCH_CHARS = 4_000_000
 CACHE_PIECES = 1_000_000
 
 
@@ -121,10 +120,15 @@ class BpeTokenizer(Tokenizer):
         return self._table.gather(numbers)
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return list(chain.from_iterable(map(self._encode_together, batches(texts))))
+
+    def _encode_together(self, texts: list[str]) -> list[np.ndarray]:
         """All pieces are collected first, so that the library encodes the new ones in one call, on all cores."""
-        if sum(map(len, texts)) > BATCH_CHARS or len(self._table.index) > CACHE_PIECES:
+        if sum(map(len, texts)) > BATCH_CHARS:
             return [self.encode(text) for text in texts]
         utf8(''.join(texts))
+        if len(self._table.index) > CACHE_PIECES:
+            self._table = PieceTable()
         found = [self._pieces.findall(text) for text in texts]
         numbers = self._table.numbers(list(chain.from_iterable(found)))
         self._table.fill(self._encoder)

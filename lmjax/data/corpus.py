@@ -11,7 +11,7 @@ import lzma
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,9 @@ from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.sources import Source, open_source
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
-from lmjax.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_class, utf8
+from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
-BATCH_CHARS = 4_000_000  # of documents encoded at a time
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
 
 
@@ -150,19 +149,6 @@ def encode_stream(folder: Path, name: str, texts: Sequence[str], tokenizer: Toke
     ids = (ids for batch in batches(texts) for ids in tokenizer.encode_documents(batch))
     meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
     return meta | {'text_bytes': sum(len(utf8(text)) for text in texts)}
-
-
-def batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Runs of whole documents of at most BATCH_CHARS characters, or one longer document."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        if batch and size + len(text) > BATCH_CHARS:
-            yield batch
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text)
-    yield batch
 
 
 def compressor_lines(corpus: Corpus) -> dict[str, float]:

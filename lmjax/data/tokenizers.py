@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from lmjax.config import UsageError, choose, require
 
 FILE = 'vocabulary.json'
+BATCH_CHARS = 4_000_000  # of documents encoded at a time
 
 
 class Tokenizer:
@@ -72,6 +73,20 @@ class Tokenizer:
     def digest(self) -> str:
         """SHA-256 of what `save` writes."""
         return hashlib.sha256(json.dumps(self.contents(), sort_keys=True).encode()).hexdigest()
+
+
+def batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Runs of whole documents of at most BATCH_CHARS characters, or one longer document."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and size + len(text) > BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
 
 
 def utf8(text: str) -> bytes:
