@@ -8,6 +8,7 @@ On Shakespeare (or any text of your own):
         --config.data.source=text:shakespeare.txt --config.data.tokenizer=char
 
 824,192 parameters at the 222 characters of the standard library, 806,656 at Shakespeare's 85.
+Measured on Shakespeare's complete works, the whole last tenth, seeds 0 to 2: 1.886, 1.887, 1.888 nats a character.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig

@@ -4,7 +4,9 @@
 
 One bias a gate, so 11,364,112 parameters at 10,000 words (PyTorch keeps two biases a gate, whose sum is ours).
 
-11,364,112 parameters; 19,310 steps on the standard library.
+19,310 steps on the standard library, hours on 2 CPU cores. Measured: 500 steps give 3.773 nats a word, perplexity 43.5.
+
+    python -m experiments.train --config=configs/lstm_lm.py --workdir=runs/lstm_lm_short --config.train.steps=500
 """
 
 from lmjax import Config, DataConfig, OptimConfig, RecurrentConfig, TrainConfig

@@ -2,7 +2,8 @@
 
     python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-1,049,984 parameters.
+1,049,984 parameters. Measured on 2 CPU cores (one run, Python 3.11's library): 1.728 bits per byte on the held-out tenth, where
+`gzip -9` needs 1.933 and `xz` 1.589.
 """
 
 from lmjax import Config, DataConfig, LogConfig, OptimConfig, SamplingConfig, TrainConfig, TransformerConfig
@@ -41,6 +42,6 @@ def get_config() -> Config:
             clip_norm=1.0,
         ),
         train=TrainConfig(steps=450, batch_size=8, eval_every=150, eval_batches=10, eval_batch_size=16, log_every=5),
-        log=LogConfig(prompts=('', 'import ', 'def ')),
+        log=LogConfig(prompts=('def __init__(self', 'if', 'import')),
         sample=SamplingConfig(max_new_tokens=120, temperature=0.8, top_p=0.95),
     )
