@@ -78,7 +78,7 @@ def test_every_preset_names_its_command():
 def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
     (code,) = blocks('README.md', 'python')
     code = code.replace("'runs/notebook'", repr(str(tmp_path / 'run'))).replace('= 300', '= 4')
-    code = code.replace('lmjax.train(', 'config.train.eval_batches = 1; config.sample.max_new_tokens = 4; lmjax.train(')
+    code = code.replace('lmjax.train(', 'config.data.max_documents = 100; config.sample.max_new_tokens = 4; lmjax.train(')
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -89,6 +89,7 @@ def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
 def test_the_readme_s_commands_train_score_and_sample(tmp_path):
     """The first command at a small size, then evaluate and generate on what it left."""
     small = [
+        '--config.data.max_documents=100',
         '--config.train.steps=4',
         '--config.train.eval_every=2',
         '--config.train.eval_batches=1',
