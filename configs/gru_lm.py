@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/gru_lm.py --workdir=runs/gru_lm
 
-10,446,608 parameters at 10,000 words.
+10,446,608 parameters at 10,000 words. Measured: 300 of its 19,310 steps (`--config.train.steps=300`) give 4.115 nats a word.
 """
 
 from configs import lstm_lm
