@@ -8,7 +8,8 @@ On Shakespeare (or any text of your own):
         --config.data.source=text:shakespeare.txt --config.data.tokenizer=char
 
 824,192 parameters at the 222 characters of the standard library, 806,656 at Shakespeare's 85.
-Measured on Shakespeare's complete works, the whole last tenth, seeds 0 to 2: 1.886, 1.887, 1.888 nats a character.
+Measured on Shakespeare's complete works, the whole last tenth, seeds 0 to 2: 1.886, 1.887, 1.888 nats a character;
+on Python 3.11's library (one run) 1.647 nats a character, 2.376 bits per byte.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig
