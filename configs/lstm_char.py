@@ -4,8 +4,8 @@
 
 Orthogonal recurrent initialisation, forget bias 1, batch 64, 10 epochs.
 
-208,350 parameters at the 222 characters of the standard library, 120,533 at 85. Measured there: a run of 1,000 steps
-(`--config.train.steps=1000`) gives 2.070 nats a character, 2.986 bits per byte.
+208,350 parameters at the 222 characters of the standard library, 120,533 at 85. Measured on that library
+(Python 3.11, one run, `--config.train.steps=1000`): 2.070 nats a character, 2.986 bits per byte on the held-out tenth.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, RecurrentConfig, TrainConfig
