@@ -11,6 +11,7 @@ import numpy as np
 
 from lmjax.data.corpus import Corpus, compressor_lines
 from lmjax.generate.text import generate_text
+from lmjax.models.params import count_params
 from lmjax.ops.flops import count_flops
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
@@ -70,7 +71,7 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
     work = flops_per_token(model, params, config.data.seq_len)
     return {
         'finished': time.strftime('%Y-%m-%d %H:%M:%S %z'),
-        'parameter_count': sum(int(leaf.size) for leaf in jax.tree.leaves(params)),
+        'parameter_count': count_params(params),
         'flops_per_token': work,
         'flops_formula': 'three times the forward pass (one forward, two backward); a multiply-add counts two',
         'flops_total': work * tokens,

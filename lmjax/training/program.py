@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Program(NamedTuple):
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
+    compile_step: Callable[[Batch], Any]  # ahead of the first step, for batches like this one (on the mesh)
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
 
@@ -71,9 +73,19 @@ def assemble(config: Config, vocab_size: int) -> Program:
         mesh=mesh,
         init=lambda: jax.jit(init, out_shardings=shardings)(root),
         step=lambda state, batch: step(state, batch, hparams),
+        compile_step=lambda batch: step.lower(like, batch, hparams).compile(),
         place=partial(shard_batch, mesh=mesh),
         like=like,
     )
+
+
+def fresh_state(program: Program, batch: Batch) -> TrainState:
+    """A new state; meanwhile a thread compiles the step for batches like this one, which jit then finds compiled."""
+    with ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(program.compile_step, batch)
+        state = program.init()
+        compiled.result()
+    return state
 
 
 def check_carry(config: Config, model: Model) -> None:

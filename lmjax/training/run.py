@@ -11,8 +11,9 @@ import jax
 
 from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
-from lmjax.data.loader import epoch_steps
+from lmjax.data.loader import batch_at, epoch_steps
 from lmjax.models import build
+from lmjax.models.params import count_params
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config
 from lmjax.training.finish import finish
@@ -20,7 +21,7 @@ from lmjax.training.ledger import NonFiniteLossError
 from lmjax.training.loop import Outcome, Outlets, run_steps
 from lmjax.training.metrics import MetricsLog, read_metrics
 from lmjax.training.profile import Profile
-from lmjax.training.program import assemble
+from lmjax.training.program import assemble, fresh_state
 from lmjax.training.progress import Progress
 from lmjax.training.restore import load_params, restore_state, storable
 from lmjax.training.scoring import Scorer
@@ -94,17 +95,18 @@ def _by_gradient(
     profile: str,
 ) -> Outcome:
     program = assemble(config, corpus.tokenizer.vocab_size)
+    count = count_params(program.like.params)
+    say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
         start = load_params(init_from, program.model, flag='--init_from') if init_from else None
-        state = program.init()
+        first = batch_at(corpus.train, config.data, 0, seed=config.seed, batch_size=config.train.batch_size)
+        state = fresh_state(program, program.place(first))
         if start is not None:
             state = state._replace(params=start)
             say(f'starts from the parameters of {init_from}')
     else:
         say(f'resumes at step {int(state.step)}')
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     past = [row for row in records if row['step'] <= int(state.step)]
     out = Outlets(
         checkpoints,

@@ -13,7 +13,7 @@ from lmjax import Config, DataConfig, MeshConfig, ObjectiveConfig, OptimConfig, 
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
-from lmjax.training.program import assemble
+from lmjax.training.program import assemble, fresh_state
 from lmjax.training.state import hparams_of, init_state
 from lmjax.training.step import train_step
 from lmjax.types import Batch, Inputs
@@ -108,6 +108,20 @@ def test_every_mesh_gives_the_same_step(name, mesh):
     assert_close(sharded_metrics, metrics, 2e-6)
     assert_close(sharded.params, state.params, 2e-6)
     assert_close(sharded.ema, state.ema, 2e-6)
+
+
+def test_the_step_compiled_beside_init_is_the_one_that_runs():
+    program = assemble(config_of('transformer', data=8), VOCAB)
+    batch = program.place(batch_of())
+    state = fresh_state(program, batch)
+    assert_close(state.params, program.init().params, 0)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: compiled.append(event))
+    try:
+        program.step(state, batch)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert not [event for event in compiled if 'backend_compile' in event]
 
 
 @pytest.mark.parametrize('name', ['transformer', pytest.param('lstm', marks=pytest.mark.slow)])
