@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError
@@ -11,6 +13,8 @@ from lmjax.training.config import Config
 
 if TYPE_CHECKING:
     from lmjax.types import Array, Model, Tree
+
+LONG_PREPARATION = 1.5  # seconds; text that is bad, small or kept from last time is dealt with by then, and nothing compiled
 
 
 def train(
@@ -32,6 +36,7 @@ def train(
     from lmjax.training.workdir import check_workdir, open_run
 
     check_workdir(workdir)
+    began = time.monotonic()
     preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
     try:
         from lmjax.caches import keep_compiled_programs
@@ -47,7 +52,13 @@ def train(
             parse_span(profile)
         if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
             raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
-        preparing.wait()
+        program = None
+        try:
+            preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            say(f'prepares {config.data.source} once and for all, and compiles meanwhile')
+            program = run.compile_ahead(config, workdir)
+            preparing.wait()
     finally:
         preparing.terminate()
         preparing.wait()
@@ -57,7 +68,7 @@ def train(
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
         return {'status': 'complete', 'steps': config.train.steps}
-    return run.train(config, workdir, corpus, changed=changed, init_from=init_from, profile=profile, say=say)
+    return run.train(config, workdir, corpus, changed=changed, program=program, init_from=init_from, profile=profile, say=say)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -105,6 +105,10 @@ class BpeTokenizer(Tokenizer):
         return cls(train_bpe(train_texts, vocab_size))
 
     @classmethod
+    def expected_size(cls, vocab_size: int) -> int:
+        return vocab_size or DEFAULT_VOCAB
+
+    @classmethod
     def from_contents(cls, contents: dict[str, str]) -> BpeTokenizer:
         return cls(contents['tokenizer.json'])
 

@@ -11,7 +11,7 @@ from lmjax.config import UsageError, choose, require
 from lmjax.data.config import DataConfig
 from lmjax.data.packing import PLANS, Plan, read_rows
 from lmjax.data.shuffle import hashed, permuted
-from lmjax.data.store import TokenStore
+from lmjax.data.store import TokenStore, memory_store
 from lmjax.data.windows import (
     WINDOW_ORDERS,
     eval_stretches,
@@ -86,6 +86,12 @@ def batch_at(
 ) -> Batch:
     """The rows of one host in the batch at one step."""
     return batch_reader(store, data, seed=seed, batch_size=batch_size)(step, host_rows(batch_size, host, hosts))
+
+
+def example_batch(data: DataConfig, *, batch_size: int) -> Batch:
+    """A batch of zeros, of the shapes that every batch of a config has."""
+    documents = [np.zeros(data.seq_len + 2, np.int32)] * batch_size
+    return batch_at(memory_store(documents, text_bytes=0, vocab_size=1), data, 0, seed=0, batch_size=batch_size)
 
 
 class Steps:

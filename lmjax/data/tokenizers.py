@@ -39,6 +39,11 @@ class Tokenizer:
         raise NotImplementedError
 
     @classmethod
+    def expected_size(cls, vocab_size: int) -> int:
+        """The size that most texts will give for data.vocab_size; 0 where only the text can tell."""
+        return vocab_size
+
+    @classmethod
     def from_contents(cls, contents: dict[str, str]) -> Tokenizer:
         """The inverse of `contents`."""
         raise NotImplementedError
@@ -110,6 +115,10 @@ class ByteTokenizer(Tokenizer):
     def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> ByteTokenizer:
         require(vocab_size in (0, 257), 'data.vocab_size', vocab_size, 'the byte tokenizer has 257 tokens; use 0')
         return cls()
+
+    @classmethod
+    def expected_size(cls, vocab_size: int) -> int:
+        return 257
 
     @classmethod
     def from_contents(cls, contents: dict[str, str]) -> ByteTokenizer:

@@ -30,7 +30,7 @@ class Program(NamedTuple):
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
-    compile_step: Callable[[Batch], Any]  # ahead of the first step, for batches like this one (on the mesh)
+    compile: Callable[[Batch], None]  # both, before they are called, for batches (of host rows) like this one
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
 
@@ -66,26 +66,26 @@ def assemble(config: Config, vocab_size: int) -> Program:
         out_shardings=(shardings, None),
         compiler_options=compiler_options(),
     )
+    fresh = jax.jit(init, out_shardings=shardings)
+    place = partial(shard_batch, mesh=mesh)
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
+
+    def compile_both(batch: Batch) -> None:
+        with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
+            init_compiled = beside.submit(lambda: fresh.lower(root).compile())
+            step.lower(like, place(batch), hparams).compile()  # jit looks here before it compiles anything
+            init_compiled.result()
+
     return Program(
         model=model,
         hparams=hparams,
         mesh=mesh,
-        init=lambda: jax.jit(init, out_shardings=shardings)(root),
+        init=lambda: fresh(root),
         step=lambda state, batch: step(state, batch, hparams),
-        compile_step=lambda batch: step.lower(like, batch, hparams).compile(),
-        place=partial(shard_batch, mesh=mesh),
+        compile=compile_both,
+        place=place,
         like=like,
     )
-
-
-def fresh_state(program: Program, batch: Batch) -> TrainState:
-    """A new state; meanwhile a thread compiles the step for batches like this one, which jit then finds compiled."""
-    with ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(program.compile_step, batch)
-        state = program.init()
-        compiled.result()
-    return state
 
 
 def check_carry(config: Config, model: Model) -> None:

@@ -11,8 +11,10 @@ import jax
 
 from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
-from lmjax.data.loader import batch_at, epoch_steps
+from lmjax.data.loader import epoch_steps, example_batch
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.models import build
+from lmjax.models.config import NgramConfig
 from lmjax.models.params import count_params
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config
@@ -21,7 +23,7 @@ from lmjax.training.ledger import NonFiniteLossError
 from lmjax.training.loop import Outcome, Outlets, run_steps
 from lmjax.training.metrics import MetricsLog, read_metrics
 from lmjax.training.profile import Profile
-from lmjax.training.program import assemble, fresh_state
+from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
 from lmjax.training.restore import load_params, restore_state, storable
 from lmjax.training.scoring import Scorer
@@ -35,11 +37,14 @@ def train(
     corpus: Corpus,
     *,
     changed: dict[str, tuple[Any, Any]],
+    program: Program | None = None,
     init_from: str = '',
     profile: str = '',
     say: Any = print,
 ) -> dict[str, Any]:
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
+
+    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
@@ -56,7 +61,7 @@ def train(
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
-            outcome = _by_gradient(*args, init_from=init_from, profile=profile)
+            outcome = _by_gradient(*args, program=program, init_from=init_from, profile=profile)
         else:
             outcome = _by_counting(model, *args)
         checkpoints.close()
@@ -65,6 +70,17 @@ def train(
         else:
             finish(config, corpus, model, outcome, workdir, records=read_metrics(workdir), say=say)
     return {**outcome.valid, 'status': outcome.status, 'steps': outcome.step}
+
+
+def compile_ahead(config: Config, workdir: str) -> Program | None:
+    """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
+    vocab_size = tokenizer_class(config.data.tokenizer).expected_size(config.data.vocab_size)
+    begun = os.path.isdir(os.path.join(workdir, 'checkpoints'))
+    if begun or not vocab_size or not config.train.steps or isinstance(config.model, NgramConfig):
+        return None
+    program = assemble(config, vocab_size)
+    program.compile(example_batch(config.data, batch_size=config.train.batch_size))
+    return program
 
 
 def resolve(config: Config, corpus: Corpus) -> Config:
@@ -91,17 +107,19 @@ def _by_gradient(
     records: list[dict[str, Any]],
     say: Any,
     *,
+    program: Program | None,
     init_from: str,
     profile: str,
 ) -> Outcome:
-    program = assemble(config, corpus.tokenizer.vocab_size)
+    if program is None or program.model.vocab_size != corpus.tokenizer.vocab_size:
+        program = assemble(config, corpus.tokenizer.vocab_size)
     count = count_params(program.like.params)
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
         start = load_params(init_from, program.model, flag='--init_from') if init_from else None
-        first = batch_at(corpus.train, config.data, 0, seed=config.seed, batch_size=config.train.batch_size)
-        state = fresh_state(program, program.place(first))
+        program.compile(example_batch(config.data, batch_size=config.train.batch_size))
+        state = program.init()
         if start is not None:
             state = state._replace(params=start)
             say(f'starts from the parameters of {init_from}')

@@ -7,7 +7,7 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
-from lmjax.data.loader import batch_at, epoch_steps, eval_batches, train_batches, validate
+from lmjax.data.loader import batch_at, epoch_steps, eval_batches, example_batch, train_batches, validate
 from lmjax.data.store import memory_store
 
 TOKENS = 1003
@@ -62,6 +62,15 @@ def test_a_batch_is_a_function_of_seed_and_step(layout, order):
     assert run[0].inputs.ids.dtype == run[0].targets.dtype == np.int32
     assert run[0].weights.dtype == np.float32
     assert run[0].inputs.ids.shape == run[0].targets.shape == run[0].weights.shape == (4, SEQ)
+
+
+@pytest.mark.parametrize(('layout', 'order'), MODES)
+def test_an_example_has_the_shapes_of_every_batch(layout, order):
+    example = example_batch(config(layout, order), batch_size=4)
+    real = batch_at(STORE, config(layout, order), 3, seed=1, batch_size=4)
+    for x, y in zip((*example.inputs, *example[1:]), (*real.inputs, *real[1:]), strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or (x.shape, x.dtype) == (y.shape, y.dtype)
 
 
 @pytest.mark.parametrize(('layout', 'order'), MODES)

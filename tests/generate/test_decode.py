@@ -114,7 +114,7 @@ def test_real_networks_equal_the_literal_loop(kind):
     """Learned positions end at the context, which is shorter than the text; recurrent networks have no such limit."""
     model = build(REAL[kind], vocab_size=V, seq_len=8)
     tokens = np.random.default_rng(2).integers(0, V, 400)
-    params = model.fit(tokens) if model.fit else model.init(jax.random.key(0), {'init_scale': 1.0})
+    params = model.fit(tokens) if model.fit else jax.jit(model.init)(jax.random.key(0), {'init_scale': 1.0})
     prompts, context, length = [[1, 2], [3, 5, 7, 9, 2]], 8, 8 if kind == 'transformer' else 26
 
     @jax.jit

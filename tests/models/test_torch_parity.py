@@ -107,7 +107,7 @@ def test_language_model_of_2017():
         feed_forward='relu', tied=False, embed_scale=True, bias=True, head_bias=True, init='uniform_0.1',
     )  # fmt: skip
     model = build(config, vocab_size=V, seq_len=T)
-    params = randomised(model.init(jax.random.key(0), {}))
+    params = randomised(jax.jit(model.init)(jax.random.key(0), {}))
     ids, targets = (np.random.default_rng(i).integers(0, V, (B, T)) for i in range(2))
 
     def loss(params):

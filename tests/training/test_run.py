@@ -22,6 +22,7 @@ from lmjax import (
     UsageError,
 )
 from lmjax.training.metrics import read_metrics
+from lmjax.training.run import compile_ahead
 
 TINY = TransformerConfig(width=8, depth=1, heads=2)
 
@@ -238,3 +239,21 @@ def test_data_that_is_not_text_is_refused(make, workdir, text):
     text.write_bytes(bytes(range(256)) * 50)
     with pytest.raises(UsageError, match=r'data\.source='):
         train(make(), workdir)
+
+
+@pytest.mark.parametrize(('vocab_size', 'fits'), [(300, True), (4000, False)])
+def test_a_program_compiled_ahead_serves_only_the_vocabulary_it_was_made_for(make, workdir, monkeypatch, vocab_size, fits):
+    """The text gives a vocabulary of at most some hundreds, whatever the config hopes for."""
+    ahead = []
+    monkeypatch.setattr('lmjax.api.LONG_PREPARATION', 0.0)
+    monkeypatch.setattr('lmjax.training.run.compile_ahead', lambda *args: ahead.append(compile_ahead(*args)) or ahead[-1])
+    train(make(data={'tokenizer': 'bpe', 'vocab_size': vocab_size}), workdir)
+    run = lmjax.load(workdir)
+    assert ahead[0].model.vocab_size == vocab_size
+    assert (run.model.vocab_size == vocab_size) == fits
+    assert run.logits([1, 2, 3]).shape == (1, 3, run.tokenizer.vocab_size)
+
+
+def test_nothing_is_compiled_ahead_of_a_text_that_alone_can_tell(make, workdir):
+    for config in (make(data={'tokenizer': 'char'}), make(NgramConfig()), make(steps=0, epochs=1)):
+        assert compile_ahead(config, workdir) is None
