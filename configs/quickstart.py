@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-1,049,984 parameters. Measured on 2 CPU cores (one run, Python 3.11's library): 1.728 bits per byte on the held-out tenth, where
+1,049,984 parameters. Measured on 2 CPU cores (one run, Python 3.11's library): 1.817 bits per byte on the held-out tenth, where
 `gzip -9` needs 1.933 and `xz` 1.589.
 """
 
@@ -33,7 +33,7 @@ def get_config() -> Config:
             learning_rate=0.02,
             schedule='wsd',
             warmup_steps=20,
-            cooldown_steps=225,
+            cooldown_steps=160,
             final_fraction=0.0,
             beta1=0.9,
             beta2=0.98,
@@ -41,7 +41,7 @@ def get_config() -> Config:
             weight_decay=0.1,
             clip_norm=1.0,
         ),
-        train=TrainConfig(steps=450, batch_size=8, eval_every=150, eval_batches=10, eval_batch_size=16, log_every=5),
-        log=LogConfig(prompts=('def __init__(self', 'if', 'import')),
-        sample=SamplingConfig(max_new_tokens=120, temperature=0.8, top_p=0.95),
+        train=TrainConfig(steps=320, batch_size=8, eval_every=80, eval_batches=10, eval_batch_size=16, log_every=5),
+        log=LogConfig(prompts=('def __init__(self', 'class Reader(', 'for name in')),
+        sample=SamplingConfig(max_new_tokens=120, temperature=0.8, top_p=0.95, repetition_penalty=1.1),
     )
