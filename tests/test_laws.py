@@ -145,7 +145,7 @@ def test_axes_name_every_dimension(name):
     assert ranks == jax.tree.map(jnp.ndim, cache)
 
 
-@every_network
+@fewer_networks
 def test_no_gradient_flows_from_a_later_token(name):
     """Tokens of a row are distinct, so each row of the input table belongs to one position."""
     net = network(name)

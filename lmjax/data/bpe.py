@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmjax.config import require
-from lmjax.data.tokenizers import BATCH_CHARS, FILE, Tokenizer, batches, utf8
+from lmjax.data.tokenizers import BATCH_CHARS, FILE, Tokenizer, utf8
 
 if TYPE_CHECKING:
     import tokenizers
@@ -42,11 +42,36 @@ CACHE_PIECES = 1_000_000
 
 
 class Numbering(dict[str, int]):
-    """Gives each new key the next number when it is asked for."""
+    """Gives each new key the next number when it is asked for, and remembers it in `new`."""
+
+    def __init__(self) -> None:
+        self.new: list[str] = []
 
     def __missing__(self, key: str) -> int:
         self[key] = number = len(self)
+        self.new.append(key)
         return number
+
+
+class Growing:
+    """An array with room to spare, so that extending it takes time for what is new alone."""
+
+    def __init__(self, dtype: type) -> None:
+        self._room: np.ndarray = np.zeros(1024, dtype)
+        self._size = 0
+
+    @property
+    def array(self) -> np.ndarray:
+        return self._room[: self._size]
+
+    def extend(self, values: np.ndarray) -> None:
+        size = self._size + len(values)
+        if size > len(self._room):
+            room = np.zeros(max(size, 2 * len(self._room)), self._room.dtype)
+            room[: self._size] = self.array
+            self._room = room
+        self._room[self._size : size] = values
+        self._size = size
 
 
 class PieceTable:
@@ -54,9 +79,8 @@ class PieceTable:
 
     def __init__(self) -> None:
         self.index = Numbering()
-        self.ids = np.zeros(0, np.int32)
-        self.starts = np.zeros(0, np.int64)
-        self.lengths = np.zeros(0, np.int64)
+        self.ids, self.ends = Growing(np.int32), Growing(np.int64)
+        self.ends.extend(np.zeros(1, np.int64))
 
     def numbers(self, pieces: list[str]) -> np.ndarray:
         """Row of each piece; unseen ones get the next rows."""
@@ -64,20 +88,20 @@ class PieceTable:
 
     def fill(self, encoder: tokenizers.Tokenizer) -> None:
         """Encodes the rows that have no ids yet."""
-        known = len(self.lengths)
-        if known == len(self.index):
+        new, self.index.new = self.index.new, []
+        if not new:
             return
-        new = list(self.index)[known:]
         rows = [row.ids for row in encoder.encode_batch_fast(new, add_special_tokens=False)]
-        self.lengths = np.append(self.lengths, [len(row) for row in rows])
-        self.ids = np.append(self.ids, np.fromiter(chain.from_iterable(rows), np.int32))
-        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.ends.extend(len(self.ids.array) + np.cumsum([len(row) for row in rows]))
+        self.ids.extend(np.fromiter(chain.from_iterable(rows), np.int32))
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
         """Ids of the pieces, one after the other."""
-        lengths = self.lengths[numbers]
+        ends = self.ends.array
+        starts = ends[numbers]
+        lengths = ends[numbers + 1] - starts
         before = np.cumsum(lengths) - lengths
-        return self.ids[np.repeat(self.starts[numbers] - before, lengths) + np.arange(lengths.sum())]
+        return self.ids.array[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]
 
 
 class BpeTokenizer(Tokenizer):
@@ -124,10 +148,7 @@ class BpeTokenizer(Tokenizer):
         return self._table.gather(numbers)
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return list(chain.from_iterable(map(self._encode_together, batches(texts))))
-
-    def _encode_together(self, texts: list[str]) -> list[np.ndarray]:
-        """All pieces are collected first, so that the library encodes the new ones in one call, on all cores."""
+        """Where there is room, all pieces are collected first: the library encodes the new ones in one call, on all cores."""
         if sum(map(len, texts)) > BATCH_CHARS:
             return [self.encode(text) for text in texts]
         utf8(''.join(texts))

@@ -9,6 +9,7 @@ from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.loader import eval_batches
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
+from lmjax.training.state import scored_part
 from lmjax.types import Model, Tree
 
 
@@ -45,5 +46,5 @@ def rescore(
     found = evaluate(make_eval_step(model), params, batches, tokenizer=tokenizer, cache=cache)
     if not found['tokens']:
         raise UsageError('text: fewer than two tokens; nothing can be scored')
-    params_scored = 'ema' if config.optim.ema else 'params'  # what `load_params` restores
-    return {'data': source or ('text' if text is not None else config.data.source), **found, 'params': params_scored}
+    scored = source or ('text' if text is not None else config.data.source)
+    return {'data': scored, **found, 'params': scored_part(bool(config.optim.ema))}

@@ -11,7 +11,7 @@ import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.training.checkpoint import Checkpointer
-from lmjax.training.state import TrainState
+from lmjax.training.state import TrainState, scored_part
 from lmjax.types import Model, Tree
 
 
@@ -47,7 +47,7 @@ def load_params(workdir: str, model: Model, *, step: int | None = None, flag: st
     if found is None:
         raise UsageError(f'{flag}={workdir!r}: holds no checkpoint yet; train it first')
     leaves = checkpoints.manifest(found).leaves
-    part = 'ema' if any(path.startswith('ema/') for path in leaves) else 'params'
+    part = scored_part(any(path.startswith('ema/') for path in leaves))
     like = jax.eval_shape(model.init, jax.random.key(0), {}) if model.traits.trainable else _as_stored(leaves, part)
     return checkpoints.restore(found, like, part=part)
 

@@ -10,13 +10,13 @@ from lmjax.data.corpus import Corpus
 from lmjax.data.loader import eval_batches
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
-from lmjax.training.state import TrainState
+from lmjax.training.state import TrainState, scored_part
 from lmjax.types import Model, Tree
 
 
 def scored_params(state: TrainState) -> Tree:
     """The parameters that evaluation and sampling use."""
-    return state.params if state.ema is None else state.ema
+    return getattr(state, scored_part(state.ema is not None))
 
 
 class Scorer:
@@ -54,6 +54,6 @@ class Scorer:
             batches = itertools.islice(batches, 0, every * train.eval_batches, every)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
         found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, cache=cache)
-        record = {'step': step, 'split': 'valid', **found, 'params': 'params' if state.ema is None else 'ema'}
+        record = {'step': step, 'split': 'valid', **found, 'params': scored_part(state.ema is not None)}
         self.losses.append(found['loss_nats'])
         return record

@@ -33,6 +33,11 @@ class TrainState(NamedTuple):
     carry: Tree | None = None  # recurrent state across windows
 
 
+def scored_part(has_ema: bool) -> str:
+    """The field whose parameters evaluation and sampling use: the moving average where there is one."""
+    return 'ema' if has_ema else 'params'
+
+
 def hparams_of(config: Config) -> dict[str, float]:
     """The scalars that may vary without recompiling; what is off (dropout, smoothing, ...) is left out altogether."""
     values = {name: float(getattr(config.optim, name)) for name in _ALWAYS}
