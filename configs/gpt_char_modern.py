@@ -5,7 +5,8 @@
 Changed against `gpt_char`: rotary positions, RMS norm, query/key norm, squared ReLU, Muon.
 
 816,256 parameters at the 222 characters of the standard library, 798,720 at Shakespeare's 85.
-Measured on Shakespeare as in `gpt_char`, seeds 0 to 2: 1.697, 1.701, 1.689 nats a character after 1,000 steps.
+Measured on Shakespeare as in `gpt_char`, seeds 0 to 2: 1.697, 1.701, 1.689 nats a character after 1,000 steps;
+on the standard library 2.001 bits per byte (seed 0), where `gpt_char` has 2.376 after 2,000.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig
