@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -53,34 +54,12 @@ class Numbering(dict[str, int]):
         return number
 
 
-class Growing:
-    """An array with room to spare, so that extending it takes time for what is new alone."""
-
-    def __init__(self, dtype: type) -> None:
-        self._room: np.ndarray = np.zeros(1024, dtype)
-        self._size = 0
-
-    @property
-    def array(self) -> np.ndarray:
-        return self._room[: self._size]
-
-    def extend(self, values: np.ndarray) -> None:
-        size = self._size + len(values)
-        if size > len(self._room):
-            room = np.zeros(max(size, 2 * len(self._room)), self._room.dtype)
-            room[: self._size] = self.array
-            self._room = room
-        self._room[self._size : size] = values
-        self._size = size
-
-
 class PieceTable:
     """Distinct pieces in the order of their first sight, with the ids of each as a row of a ragged array."""
 
     def __init__(self) -> None:
         self.index = Numbering()
-        self.ids, self.ends = Growing(np.int32), Growing(np.int64)
-        self.ends.extend(np.zeros(1, np.int64))
+        self.ids, self.ends = array('i'), array('q', [0])  # they grow without being copied each time
 
     def numbers(self, pieces: list[str]) -> np.ndarray:
         """Row of each piece; unseen ones get the next rows."""
@@ -91,17 +70,17 @@ class PieceTable:
         new, self.index.new = self.index.new, []
         if not new:
             return
-        rows = [row.ids for row in encoder.encode_batch_fast(new, add_special_tokens=False)]
-        self.ends.extend(len(self.ids.array) + np.cumsum([len(row) for row in rows]))
-        self.ids.extend(np.fromiter(chain.from_iterable(rows), np.int32))
+        for row in encoder.encode_batch_fast(new, add_special_tokens=False):
+            self.ids.extend(row.ids)
+            self.ends.append(len(self.ids))
 
     def gather(self, numbers: np.ndarray) -> np.ndarray:
         """Ids of the pieces, one after the other."""
-        ends = self.ends.array
+        ids, ends = np.asarray(self.ids), np.asarray(self.ends)
         starts = ends[numbers]
         lengths = ends[numbers + 1] - starts
         before = np.cumsum(lengths) - lengths
-        return self.ids.array[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]
+        return ids[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]
 
 
 class BpeTokenizer(Tokenizer):
