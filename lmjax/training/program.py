@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lmjax.config import choose, require
+from lmjax.data.loader import example_batch
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
@@ -30,7 +31,7 @@ class Program(NamedTuple):
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
-    compile: Callable[[Batch], None]  # both, before they are called, for batches (of host rows) like this one
+    compile: Callable[[], None]  # both, before they are called
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
 
@@ -70,10 +71,11 @@ def assemble(config: Config, vocab_size: int) -> Program:
     place = partial(shard_batch, mesh=mesh)
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
 
-    def compile_both(batch: Batch) -> None:
+    def compile_both() -> None:
+        batch = place(example_batch(config.data, batch_size=config.train.batch_size))
         with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())
-            step.lower(like, place(batch), hparams).compile()  # jit looks here before it compiles anything
+            step.lower(like, batch, hparams).compile()  # jit looks here before it compiles anything
             init_compiled.result()
 
     return Program(

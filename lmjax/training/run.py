@@ -11,10 +11,9 @@ import jax
 
 from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
-from lmjax.data.loader import epoch_steps, example_batch
+from lmjax.data.loader import epoch_steps
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.models import build
-from lmjax.models.config import NgramConfig
 from lmjax.models.params import count_params
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config
@@ -28,6 +27,7 @@ from lmjax.training.progress import Progress
 from lmjax.training.restore import load_params, restore_state, storable
 from lmjax.training.scoring import Scorer
 from lmjax.training.state import TrainState, hparams_of, stream
+from lmjax.training.workdir import has_begun
 from lmjax.types import Model
 
 
@@ -75,11 +75,12 @@ def train(
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = tokenizer_class(config.data.tokenizer).expected_size(config.data.vocab_size)
-    begun = os.path.isdir(os.path.join(workdir, 'checkpoints'))
-    if begun or not vocab_size or not config.train.steps or isinstance(config.model, NgramConfig):
+    if has_begun(workdir) or not vocab_size or not config.train.steps:
+        return None
+    if not build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len).traits.trainable:
         return None
     program = assemble(config, vocab_size)
-    program.compile(example_batch(config.data, batch_size=config.train.batch_size))
+    program.compile()
     return program
 
 
@@ -118,7 +119,7 @@ def _by_gradient(
     state = restore_state(checkpoints, program.like)
     if state is None:
         start = load_params(init_from, program.model, flag='--init_from') if init_from else None
-        program.compile(example_batch(config.data, batch_size=config.train.batch_size))
+        program.compile()
         state = program.init()
         if start is not None:
             state = state._replace(params=start)

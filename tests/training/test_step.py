@@ -10,7 +10,6 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lmjax import Config, DataConfig, MeshConfig, ObjectiveConfig, OptimConfig, RecurrentConfig, TrainConfig, TransformerConfig
-from lmjax.data.loader import example_batch
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer
@@ -113,7 +112,7 @@ def test_every_mesh_gives_the_same_step(name, mesh):
 
 def test_what_is_compiled_ahead_is_what_runs():
     program = assemble(config_of('transformer', data=8), VOCAB)
-    program.compile(example_batch(DataConfig(seq_len=TIME), batch_size=ROWS))
+    program.compile()
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: compiled.append(event))
     try:
