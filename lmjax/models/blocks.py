@@ -8,21 +8,25 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
 from lmjax.models.initial import init_of
-from lmjax.models.params import ones, weight, zeros
+from lmjax.models.params import constant, weight, zeros
 from lmjax.ops.attention import Score, Sight, attend
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.norms import NORMS, rms_norm
-from lmjax.ops.positions import POSITIONS
+from lmjax.ops.positions import POSITIONS, ROTARY_SCALINGS, rotary_rates
 from lmjax.ops.products import product
 
 RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {  # (stream, sublayer's output) -> stream
     'add': lambda x, y: x + y,
     'none': lambda x, y: y,
 }
+
+
+Sublayer = Callable[[Any], tuple[Any, Any]]  # rows -> rows, and what else it returns
 
 
 class Place(NamedTuple):
@@ -53,6 +57,7 @@ class Context(NamedTuple):
     keys: Any = None  # B typed keys; None: no dropout
     rate: Any = None
     write_at: Any = None  # the cache slot of the first token; None: no cache
+    window: Any = 0  # of the layer at hand, in tokens; 0: none
 
 
 def drop(x_CxD: Any, context: Context, name: str) -> Any:
@@ -73,13 +78,26 @@ class NormLayer(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> Any:
         row, shape = NORMS[self.name_of_norm], x.shape[-1:]
-        scale = weight(self, 'scale', shape, ('embed',), ones()) if row.has_scale else None
+        scale = weight(self, 'scale', shape, ('embed',), constant(row.first_scale)) if row.has_scale else None
         bias = weight(self, 'bias', shape, ('embed',), zeros()) if row.has_bias and self.bias else None
         return row.function(x, scale, bias, eps=self.eps)
 
 
 def norm_of(config: TransformerConfig, name: str | None) -> NormLayer:
     return NormLayer(config.norm, config.bias, config.norm_eps, name=name)
+
+
+def rates_of(config: TransformerConfig, head_width: int) -> np.ndarray:
+    """How fast each rotated pair of a head's channels turns, in radians a token."""
+    c = config
+    rates_J = rotary_rates(rotated_width(c, head_width), base=c.rotary_base)
+    scaling = ROTARY_SCALINGS[c.rotary_scaling]
+    return scaling(rates_J, factor=c.rotary_factor, low=c.rotary_low, high=c.rotary_high, original=c.rotary_original)
+
+
+def rotated_width(config: TransformerConfig, head_width: int) -> int:
+    """How many of a head's channels are rotated."""
+    return int(head_width * config.rotary_fraction)
 
 
 class SelfAttention(nn.Module):
@@ -99,7 +117,7 @@ class SelfAttention(nn.Module):
         w_DxHxK = weight(self, f'w_{name}', (c.width, heads, K), ('embed', axis, 'head_width'), init)
         y_CxJ = product(x_CxD, w_DxHxK.astype(x_CxD.dtype).reshape(c.width, heads * K))
         y_BxTxHxK = y_CxJ.reshape(context.batch, -1, heads, K)
-        if c.bias:
+        if c.bias or c.qkv_bias:
             b_HxK = weight(self, f'b_{name}', (heads, K), (axis, 'head_width'), zeros())
             y_BxTxHxK = y_BxTxHxK + b_HxK.astype(y_BxTxHxK.dtype)[None, None]
         return y_BxTxHxK
@@ -108,12 +126,13 @@ class SelfAttention(nn.Module):
         """Query/key norm, then rotation."""
         c, (_, _, K) = self.config, self.sizes()
         if c.qk_norm:
-            q_BxTxHxK = rms_norm(q_BxTxHxK, weight(self, 'q_norm', (K,), ('head_width',), ones()), eps=c.norm_eps)
-            k_BxTxGxK = rms_norm(k_BxTxGxK, weight(self, 'k_norm', (K,), ('head_width',), ones()), eps=c.norm_eps)
+            q_BxTxHxK = rms_norm(q_BxTxHxK, weight(self, 'q_norm', (K,), ('head_width',), constant(1.0)), eps=c.norm_eps)
+            k_BxTxGxK = rms_norm(k_BxTxGxK, weight(self, 'k_norm', (K,), ('head_width',), constant(1.0)), eps=c.norm_eps)
         turn = POSITIONS[c.position].rotated
         if turn:
-            q_BxTxHxK = turn(q_BxTxHxK, context.positions, base=c.rotary_base)
-            k_BxTxGxK = turn(k_BxTxGxK, context.positions, base=c.rotary_base)
+            rates_J = rates_of(c, K)
+            q_BxTxHxK = turn(q_BxTxHxK, context.positions, rates_J=rates_J)
+            k_BxTxGxK = turn(k_BxTxGxK, context.positions, rates_J=rates_J)
         return q_BxTxHxK, k_BxTxGxK
 
     @nn.compact
@@ -128,7 +147,9 @@ class SelfAttention(nn.Module):
             v_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['v'], v_BxSxGxK, context.write_at, axis=1)
             cache = {'k': k_BxSxGxK, 'v': v_BxSxGxK}
         slopes = POSITIONS[c.position].slopes
-        score = Score(scale=K**-0.5, window=c.window, cap=c.logit_cap, slopes=slopes(H) if slopes else None)
+        score = Score(
+            scale=c.attention_scale or K**-0.5, window=context.window, cap=c.logit_cap, slopes=slopes(H) if slopes else None
+        )
         if context.keys is not None:
             keys = fold_name(context.keys, 'attention_weights')
             score = score._replace(dropout_keys=keys, dropout_rate=context.rate)
@@ -154,18 +175,42 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_CxD: Any, context: Context | None = None, cache: Any = None) -> tuple[Any, Any]:
-        c, context = self.config, context or Context(1, jnp.arange(x_CxD.shape[0])[None])
-        attention = SelfAttention(c, name='attention')
-        feed_forward = FEED_FORWARDS[c.feed_forward](c, name='feed_forward')
-        x_CxD, cache = self.wrap('attention', lambda y: attention(y, context, cache), x_CxD, context)
-        x_CxD, _ = self.wrap('feed_forward', lambda y: (feed_forward(y), None), x_CxD, context)
-        return x_CxD, cache
+        context = context or Context(1, jnp.arange(x_CxD.shape[0])[None])
+        attention, feed_forward = self.sublayers(context, cache)
+        y_CxD, cache = self.branch('attention', attention, x_CxD, context)
+        x_CxD = self.join('attention', x_CxD, y_CxD)
+        y_CxD, _ = self.branch('feed_forward', feed_forward, x_CxD, context)
+        return self.join('feed_forward', x_CxD, y_CxD), cache
 
-    def wrap(self, name: str, sublayer: Callable[[Any], tuple[Any, Any]], x: Any, context: Context) -> tuple[Any, Any]:
-        """The sublayer between its norms, dropout and residual."""
+    def sublayers(self, context: Context, cache: Any) -> tuple[Sublayer, Sublayer]:
+        attention = SelfAttention(self.config, name='attention')
+        feed_forward = FEED_FORWARDS[self.config.feed_forward](self.config, name='feed_forward')
+        return lambda y_CxD: attention(y_CxD, context, cache), lambda y_CxD: (feed_forward(y_CxD), None)
+
+    def branch(self, name: str, sublayer: Sublayer, x: Any, context: Context) -> tuple[Any, Any]:
+        """What a sublayer adds to the stream: its output between the norms on its way, dropped out."""
         c, place = self.config, NORM_PLACES[self.config.norm_place]
         y, rest = sublayer(norm_of(c, f'{name}_norm')(x) if place.before else x)
         if place.inside:
             y = norm_of(c, f'{name}_output_norm')(y)
-        x = RESIDUALS[c.residual](x, drop(y, context, name))
-        return (norm_of(c, f'{name}_norm')(x) if place.after else x), rest
+        return drop(y, context, name), rest
+
+    def join(self, name: str, x: Any, y: Any) -> Any:
+        """The stream after a branch has joined it."""
+        x = RESIDUALS[self.config.residual](x, y)
+        return norm_of(self.config, f'{name}_norm')(x) if NORM_PLACES[self.config.norm_place].after else x
+
+
+class ParallelBlock(Block):
+    """x + attention(norm(x)) + feed_forward(norm'(x)): neither waits for the other (Wang and Komatsuzaki 2021, GPT-J)."""
+
+    @nn.compact
+    def __call__(self, x_CxD: Any, context: Context | None = None, cache: Any = None) -> tuple[Any, Any]:
+        context = context or Context(1, jnp.arange(x_CxD.shape[0])[None])
+        attention, feed_forward = self.sublayers(context, cache)
+        seen_CxD, cache = self.branch('attention', attention, x_CxD, context)
+        thought_CxD, _ = self.branch('feed_forward', feed_forward, x_CxD, context)
+        return x_CxD + seen_CxD + thought_CxD, cache
+
+
+BLOCKS: dict[str, type[Block]] = {'sequential': Block, 'parallel': ParallelBlock}

@@ -17,19 +17,31 @@ class TransformerConfig:
     max_length: int = 0  # rows of a learned position table; 0: data.seq_len
     position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, none
     rotary_base: float = 10000.0
-    norm: str = 'rms'  # NORMS: layer, rms, none
+    rotary_fraction: float = 1.0  # of each head's channels, the first ones, are rotated
+    rotary_scaling: str = 'none'  # ROTARY_SCALINGS, to stretch a trained context: none, linear, llama3
+    rotary_factor: float = 1.0  # by how much
+    rotary_low: float = 1.0  # llama3: channels that turn fewer times than this in the original context are stretched whole
+    rotary_high: float = 4.0  # and those that turn more often than this are left
+    rotary_original: int = 8192  # the original context, in tokens
+    block: str = 'sequential'  # BLOCKS: sequential, parallel (both sublayers read the same stream)
+    norm: str = 'rms'  # NORMS: layer, rms, rms_plus_one, none
     norm_place: str = 'pre'  # pre, post, both (before and after each sublayer)
     norm_eps: float = 1e-5
     final_norm: bool = True
     residual: str = 'add'  # RESIDUALS: add, none
-    feed_forward: str = 'gelu'  # FEED_FORWARDS: relu, gelu, gelu_tanh, silu, squared_relu, geglu, swiglu, reglu, two_relu
+    feed_forward: str = (
+        'gelu'  # FEED_FORWARDS: relu, gelu, gelu_tanh, silu, squared_relu, geglu, geglu_tanh, swiglu, reglu, two_relu
+    )
     window: int = 0  # sliding attention window in tokens, itself counted; 0: all before
+    global_every: int = 0  # every so many layers, the last of them sees all before in spite of the window; 0: none does
+    attention_scale: float = 0.0  # of the attention logits; 0: head_width ** -0.5
     qk_norm: bool = False
     logit_cap: float = 0.0  # soft cap of attention logits, cap * tanh(x / cap); 0: none
     final_logit_cap: float = 0.0  # the same on the output logits
     tied: bool = True  # the head is the embedding, transposed
     embed_scale: bool = False  # embedding times sqrt(width)
     bias: bool = False  # in attention, feed-forward and layer norms
+    qkv_bias: bool = False  # in the projections to queries, keys and values, also without `bias`
     head_bias: bool = False
     dropout: float = 0.0  # embedding, attention weights and sublayer outputs
     init: str = 'gpt2'  # INITS: gpt2, fan_in, xavier, uniform_0.1 (embedding and head; xavier inside)

@@ -76,6 +76,7 @@ FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
     'squared_relu': partial(FeedForward, activation=squared_relu),
     'two_relu': partial(FeedForward, activation=jax.nn.relu, last=jax.nn.relu),
     'geglu': partial(GatedFeedForward, activation=gelu),
+    'geglu_tanh': partial(GatedFeedForward, activation=gelu_tanh),
     'swiglu': partial(GatedFeedForward, activation=jax.nn.silu),
     'reglu': partial(GatedFeedForward, activation=jax.nn.relu),
 }

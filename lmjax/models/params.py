@@ -138,8 +138,8 @@ def zeros() -> Initializer:
     return jax.nn.initializers.zeros
 
 
-def ones() -> Initializer:
-    return jax.nn.initializers.ones
+def constant(value: float) -> Initializer:
+    return jax.nn.initializers.constant(value)
 
 
 def normal(std: float) -> Initializer:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.config import choose, require
-from lmjax.models.blocks import NORM_PLACES, RESIDUALS, Block, Context, drop, norm_of
+from lmjax.models.blocks import BLOCKS, NORM_PLACES, RESIDUALS, Context, drop, norm_of, rotated_width
 from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, place
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
@@ -25,7 +25,7 @@ from lmjax.ops.attention import ATTENTIONS
 from lmjax.ops.dropout import fold_name
 from lmjax.ops.losses import token_scores
 from lmjax.ops.norms import NORMS
-from lmjax.ops.positions import POSITIONS
+from lmjax.ops.positions import POSITIONS, ROTARY_SCALINGS
 from lmjax.ops.products import product, repeat_rows
 from lmjax.types import Inputs, Model, Output, Traits
 
@@ -89,21 +89,44 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
         choose(table, getattr(c, field), f'model.{field}')
     for field in ('width', 'depth', 'heads'):
         require(getattr(c, field) >= 1, f'model.{field}', getattr(c, field), 'must be at least 1')
-    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'window', 'logit_cap', 'final_logit_cap'):
+    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'window', 'global_every'):
+        require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
+    for field in ('logit_cap', 'final_logit_cap', 'attention_scale'):
         require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
     remedy = f'must divide by model.heads={c.heads}; try model.heads={math.gcd(c.width, c.heads)} or set model.head_width'
     require(bool(c.head_width) or c.width % c.heads == 0, 'model.width', c.width, remedy)
     remedy = f'must divide model.heads={c.heads}; try {math.gcd(c.heads, c.kv_heads)}'
     require(not c.kv_heads or c.heads % c.kv_heads == 0, 'model.kv_heads', c.kv_heads, remedy)
     head_width = c.head_width or c.width // c.heads
-    remedy = f"must be even with model.position='rotary'; try {head_width + 1}"
-    require(not POSITIONS[c.position].rotated or head_width % 2 == 0, 'model.head_width', head_width, remedy)
+    if POSITIONS[c.position].rotated:
+        _validate_rotary(c, head_width)
+    is_plain = c.residual == 'add' and not NORM_PLACES[c.norm_place].after
+    remedy = "needs model.residual='add' and model.norm_place='pre' or 'both': there is one sum, which no norm follows"
+    require(c.block != 'parallel' or is_plain, 'model.block', c.block, remedy)
+    remedy = 'says which layers have no window; set model.window'
+    require(not c.global_every or bool(c.window), 'model.global_every', c.global_every, remedy)
     remedy = f'must be at least data.seq_len={seq_len}, or 0 to follow it'
     require(not c.max_length or c.max_length >= seq_len, 'model.max_length', c.max_length, remedy)
     require(0.0 <= c.dropout < 1.0, 'model.dropout', c.dropout, 'must be in [0, 1)')
 
 
+def _validate_rotary(config: TransformerConfig, head_width: int) -> None:
+    c = config
+    fraction, rotated = c.rotary_fraction, rotated_width(c, head_width)
+    require(0 < fraction <= 1, 'model.rotary_fraction', fraction, 'must be above 0 and at most 1')
+    remedy = f"must be even with model.position='rotary'; try {head_width + 1}"
+    require(fraction < 1 or head_width % 2 == 0, 'model.head_width', head_width, remedy)
+    remedy = f'must rotate an even number of the {head_width} channels of a head, and at least 2; this is {rotated}'
+    require(rotated % 2 == 0 and rotated >= 2, 'model.rotary_fraction', fraction, remedy)
+    require(c.rotary_factor >= 1, 'model.rotary_factor', c.rotary_factor, 'must be at least 1')
+    remedy = f'must be below model.rotary_high={c.rotary_high}'
+    require(0 < c.rotary_low < c.rotary_high, 'model.rotary_low', c.rotary_low, remedy)
+    require(c.rotary_original >= 1, 'model.rotary_original', c.rotary_original, 'must be at least 1')
+
+
 _TABLES = (
+    (BLOCKS, 'block'),
+    (ROTARY_SCALINGS, 'rotary_scaling'),
     (POSITIONS, 'position'),
     (NORMS, 'norm'),
     (NORM_PLACES, 'norm_place'),
@@ -159,7 +182,10 @@ def _parts(config: TransformerConfig, vocab_size: int, max_length: int) -> tuple
     ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     row = jax.ShapeDtypeStruct((1, config.width), DTYPES[config.dtype])
     table = jax.ShapeDtypeStruct((vocab_size, config.width), jnp.float32)
-    modules: dict[str, nn.Module] = {'embedding': Embedding(config, vocab_size, max_length), 'block': Block(config)}
+    modules: dict[str, nn.Module] = {
+        'embedding': Embedding(config, vocab_size, max_length),
+        'block': BLOCKS[config.block](config),
+    }
     if config.final_norm:
         modules['final_norm'] = norm_of(config, None)
     modules['head'] = Head(config, vocab_size)
@@ -186,7 +212,8 @@ def _apply(
 
     def layer(layer_params: Tree, x_CxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
         keys = context.keys if context.keys is None else fold_name(context.keys, index)
-        return apply_params(modules['block'], layer_params, x_CxD, context._replace(keys=keys), layer_cache)
+        own = context._replace(keys=keys, window=window_of(config, index))
+        return apply_params(modules['block'], layer_params, x_CxD, own, layer_cache)
 
     x_CxD, layer_caches = run_stack(
         layer,
@@ -200,6 +227,16 @@ def _apply(
     if config.final_norm:
         x_CxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_CxD)
     return Output(x_CxD.reshape(B, T, -1), slots_after and slots_after | {'layers': layer_caches})
+
+
+def window_of(config: TransformerConfig, index: Any) -> Any:
+    """The attention window of layer `index`, which may be traced; 0 or more tokens than there are: none."""
+    every = config.global_every
+    if not every:
+        return config.window
+    if isinstance(index, int):
+        return 0 if index % every == every - 1 else config.window
+    return jnp.where(index % every == every - 1, jnp.int32(2**30), config.window)
 
 
 def _init_cache(config: TransformerConfig, batch: int, length: int) -> Tree:

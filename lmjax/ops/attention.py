@@ -38,7 +38,7 @@ class Score(NamedTuple):
     """What is done to the logits, and to the weights after the softmax."""
 
     scale: float
-    window: int = 0  # in tokens, the query itself counted; 0: everything before
+    window: Any = 0  # in tokens, the query itself counted; 0: everything before; may be traced
     cap: float = 0.0  # cap * tanh(logit / cap); 0: none
     slopes: np.ndarray | None = None  # H; times the distance in positions, off the logits
     dropout_keys: Any = None  # B typed keys; None: no dropout
@@ -53,16 +53,20 @@ def distances(sight: Sight, queries: int, keys: int) -> Any:
     return query[:, :, None] - key[:, None, :]
 
 
-def visible(sight: Sight, queries: int, keys: int, window: int = 0) -> Any:
+def visible(sight: Sight, queries: int, keys: int, window: Any = 0) -> Any:
     """The mask that Sight describes, (1 or B) x T x S bool."""
     slots_T = sight.first_slot + jnp.arange(queries)
     seen = slots_T[None, :, None] >= jnp.arange(keys)[None, None]
     if sight.query_segments is not None:
         query, key = sight.query_segments[:, :, None], sight.key_segments[:, None, :]
         seen = seen & (query == key) & (key != 0)
-    if window:
+    if not _is_zero(window):
         seen = seen & (distances(sight, queries, keys) < window)
     return seen
+
+
+def _is_zero(window: Any) -> bool:
+    return isinstance(window, int) and window == 0
 
 
 def literal(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
@@ -118,6 +122,7 @@ def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score
         f'it needs a GPU and this is {jax.default_backend()}': jax.default_backend() != 'gpu',
         f'it needs bfloat16 or float16 and got {dtype}': dtype not in (jnp.bfloat16, jnp.float16),
         f'it needs a head width divisible by 8 and at most 128 and got {width}': width % 8 != 0 or width > 128,
+        'its window is the same in all layers of a scan': not isinstance(score.window, int),
         'it needs values as wide as keys': v_BxSxGxV.shape[-1] != width,
         'it has no soft cap of logits': bool(score.cap),
         'it has no ALiBi': score.slopes is not None,
@@ -130,7 +135,7 @@ def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score
 def plain(sight: Sight, score: Score) -> bool:
     """Whether this is causal attention of a whole window over itself: no segments, and positions, if they matter, in order."""
     alone = isinstance(sight.first_slot, int) and sight.first_slot == 0 and sight.query_segments is None
-    return alone and not (score.window and sight.query_positions is not None)
+    return alone and isinstance(score.window, int) and not (score.window and sight.query_positions is not None)
 
 
 def automatic(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:

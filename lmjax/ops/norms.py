@@ -27,6 +27,11 @@ def rms_norm(x: Array, scale: Array | None, bias: Array | None = None, *, eps: f
     return _affine(wide * jax.lax.rsqrt(row_sums(jnp.square(wide)) / x.shape[-1] + eps), scale, bias, x.dtype)
 
 
+def rms_norm_plus_one(x: Array, scale: Array | None, bias: Array | None = None, *, eps: float) -> Any:
+    """RMS norm whose gain is 1 + scale, so that weight decay pulls it to 1 (Gemma, Riviere et al. 2024)."""
+    return rms_norm(x, None if scale is None else 1.0 + scale, bias, eps=eps)
+
+
 def no_norm(x: Array, scale: Array | None = None, bias: Array | None = None, *, eps: float = 0.0) -> Any:
     """x itself."""
     return x
@@ -47,10 +52,12 @@ class Norm(NamedTuple):
     function: Callable[..., Any]  # (x, scale, bias, *, eps) -> like x
     has_scale: bool = True
     has_bias: bool = False  # only made where the config asks for biases
+    first_scale: float = 1.0  # what the scale starts from
 
 
 NORMS = {
     'layer': Norm(layer_norm, has_bias=True),
     'rms': Norm(rms_norm),
+    'rms_plus_one': Norm(rms_norm_plus_one, first_scale=0.0),
     'none': Norm(no_norm, has_scale=False),
 }

@@ -21,17 +21,45 @@ def sinusoidal(positions_BxT: Array, width: int) -> Any:
     return jnp.where(jnp.asarray(channels % 2 == 0)[None, None], jnp.sin(angles), jnp.cos(angles))
 
 
-def rotate(x_BxTxHxK: Array, positions_BxT: Array, *, base: float) -> Any:
-    """Rotary position embedding (Su et al. 2021, eq. 34), with channel i paired with channel i + K/2.
+def rotary_rates(width: int, *, base: float) -> np.ndarray:
+    """Radians a token of each of the width/2 pairs of channels (Su et al. 2021, section 3.2.2), float64."""
+    return base ** -(np.arange(0, width, 2) / width)
+
+
+def stretch_all(rates_J: np.ndarray, *, factor: float, low: float, high: float, original: int) -> np.ndarray:
+    """Positions divided by the factor (Chen et al. 2023, position interpolation)."""
+    return rates_J / factor
+
+
+def stretch_slow(rates_J: np.ndarray, *, factor: float, low: float, high: float, original: int) -> np.ndarray:
+    """Llama 3.1's: slow channels are stretched, fast ones left, those between blended (Grattafiori et al. 2024, section 3.4).
+
+    A channel is slow if it turns fewer than `low` times within the original context, and fast if more than `high` times.
+    """
+    turns_J = original * rates_J / (2 * np.pi)
+    kept_J = np.clip((turns_J - low) / (high - low), 0.0, 1.0)
+    return rates_J * (kept_J + (1 - kept_J) / factor)
+
+
+# name -> (rates_J, *, factor, low, high, original) -> rates_J, for contexts longer than the network was trained on
+ROTARY_SCALINGS: dict[str, Callable[..., np.ndarray]] = {
+    'none': lambda rates_J, **_: rates_J,
+    'linear': stretch_all,
+    'llama3': stretch_slow,
+}
+
+
+def rotate(x_BxTxHxK: Array, positions_BxT: Array, *, rates_J: np.ndarray) -> Any:
+    """Rotary position embedding (Su et al. 2021, eq. 34) of the first 2J channels, channel i paired with channel i + J.
 
     The paper pairs neighbours; halves are the same up to a permutation of channels and need no interleaving copy.
     """
-    half = x_BxTxHxK.shape[-1] // 2
-    rates_J = jnp.asarray(base ** -(np.arange(half) / half), jnp.float32)
-    angles = positions_BxT[..., None, None].astype(jnp.float32) * rates_J[None, None, None]
+    J = len(rates_J)
+    angles = positions_BxT[..., None, None].astype(jnp.float32) * jnp.asarray(rates_J, jnp.float32)[None, None, None]
     cos, sin = jnp.cos(angles), jnp.sin(angles)
-    first, second = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    wide = x_BxTxHxK.astype(jnp.float32)
+    first, second, rest = wide[..., :J], wide[..., J : 2 * J], wide[..., 2 * J :]
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
     return turned.astype(x_BxTxHxK.dtype)
 
 
@@ -51,7 +79,7 @@ class Position(NamedTuple):
 
     added: Callable[..., Any] | None = None  # (positions_BxT, width) -> B x T x D, to the embedding
     learned: bool = False  # to the embedding too, from a table of parameters
-    rotated: Callable[..., Any] | None = None  # (x_BxTxHxK, positions_BxT, base=) -> like x, on queries and keys
+    rotated: Callable[..., Any] | None = None  # (x_BxTxHxK, positions_BxT, rates_J=) -> like x, on queries and keys
     slopes: Callable[[int], np.ndarray] | None = None  # heads -> H, times the distance, off the attention logits
 
 

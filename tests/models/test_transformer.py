@@ -28,9 +28,16 @@ def make(**changes):
         ({'width': 6, 'heads': 2}, r"model\.head_width=3: must be even with model\.position='rotary'; try 4"),
         ({'max_length': 4}, r'model\.max_length=4: must be at least data\.seq_len=8'),
         ({'dropout': 1.0}, r'model\.dropout=1\.0: must be in \[0, 1\)'),
+        ({'rotary_fraction': 0.3}, r'model\.rotary_fraction=0\.3: must rotate an even number of the 4 channels'),
+        ({'rotary_fraction': 1.5}, r'model\.rotary_fraction=1\.5: must be above 0 and at most 1'),
+        ({'rotary_factor': 0.5}, r'model\.rotary_factor=0\.5: must be at least 1'),
+        ({'rotary_low': 5.0}, r'model\.rotary_low=5\.0: must be below model\.rotary_high=4\.0'),
+        ({'rotary_scaling': 'yarn'}, r"model\.rotary_scaling='yarn': no such choice; choose one of: none, linear, llama3"),
+        ({'block': 'parallel', 'norm_place': 'post'}, r"model\.block='parallel': needs model\.residual='add'"),
+        ({'global_every': 2}, r'model\.global_every=2: says which layers have no window; set model\.window'),
         ({'depth': 0}, r'model\.depth=0: must be at least 1'),
         ({'window': -1}, r'model\.window=-1: must not be negative'),
-        ({'norm': 'batch'}, r"model\.norm='batch': no such choice; choose one of: layer, rms, none"),
+        ({'norm': 'batch'}, r"model\.norm='batch': no such choice; choose one of: layer, rms, rms_plus_one, none"),
         ({'feed_forward': 'mish'}, r"model\.feed_forward='mish'"),
         ({'remat': 'some'}, r"model\.remat='some'"),
         ({'kind': 'mamba'}, r"model\.kind='mamba': no such choice; choose one of: transformer"),
@@ -113,3 +120,18 @@ def test_gradients_against_finite_differences():
     step = 3e-3
     ahead, behind = (loss(jax.tree.map(lambda p, d, s=s: p + s * step * d, params, direction)) for s in (1, -1))
     np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=5e-3)
+
+
+@pytest.mark.parametrize('scan_layers', [False, True])
+def test_every_second_layer_sees_past_the_window(scan_layers):
+    """With windows of 2 in 4 layers a token is moved by 4 others at most; with two global layers by all."""
+    ids = jnp.asarray([[1, 2, 3, 4, 5, 6, 7, 8]])
+
+    def moved(**changes):
+        model = make(depth=4, window=2, attention='einsum', scan_layers=scan_layers, **changes)
+        params = model.init(jax.random.key(0), {'init_scale': 20.0})
+        one, other = (model.apply(params, Inputs(x)).hidden[0] for x in (ids, ids.at[0, 0].set(9)))
+        return [t for t in range(8) if not np.array_equal(one[t], other[t])]
+
+    assert moved() == [0, 1, 2, 3, 4]
+    assert moved(global_every=2) == list(range(8))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmjax.ops.norms import NORMS, layer_norm, rms_norm
+from lmjax.ops.norms import NORMS, layer_norm, rms_norm, rms_norm_plus_one
 
 X = np.random.default_rng(0).standard_normal((3, 5)) * 2 + 1
 SCALE, BIAS = np.linspace(0.5, 1.5, 5), np.linspace(-1, 1, 5)
@@ -22,6 +22,11 @@ def test_layer_norm():
 def test_rms_norm():
     expected = X / np.sqrt((X**2).mean(-1, keepdims=True) + 0.1) * SCALE
     np.testing.assert_allclose(rms_norm(f32(X), f32(SCALE), eps=0.1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gain_of_one_plus_scale():
+    expected = X / np.sqrt((X**2).mean(-1, keepdims=True) + 0.1) * (1 + SCALE)
+    np.testing.assert_allclose(rms_norm_plus_one(f32(X), f32(SCALE), eps=0.1), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_layer_norm_of_large_numbers_keeps_its_precision():
