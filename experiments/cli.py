@@ -114,6 +114,8 @@ def _pristine(path: str) -> object:
     try:
         get_config = runpy.run_path(name)['get_config']
         return get_config(argument) if argument else get_config()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f'--config={path!r}: the file cannot be loaded: {type(error).__name__}: {error}') from error
 

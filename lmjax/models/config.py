@@ -15,6 +15,7 @@ class TransformerConfig:
     head_width: int = 0  # 0: width / heads
     ff_width: int = 0  # 0: 4 x width (gated forms: 8/3 x width, rounded up to a multiple of 8)
     max_length: int = 0  # rows of a learned position table; 0: data.seq_len
+    context: int = 0  # the most tokens that it was trained to read at once; 0: data.seq_len
     position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, none
     rotary_base: float = 10000.0
     rotary_fraction: float = 1.0  # of each head's channels, the first ones, are rotated

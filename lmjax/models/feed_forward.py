@@ -38,8 +38,7 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x_CxD: Any) -> Any:
-        c = self.config
-        inner_CxF = self.activation(up(self, 'up', x_CxD, c.ff_width or 4 * c.width))
+        inner_CxF = self.activation(up(self, 'up', x_CxD, inner_width(self.config)))
         return self.last(down(self, inner_CxF))
 
 
@@ -51,8 +50,7 @@ class GatedFeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x_CxD: Any) -> Any:
-        c = self.config
-        inner = c.ff_width or -(-8 * c.width // 3 // 8) * 8  # three matrices of this are as large as two of 4 x width
+        inner = inner_width(self.config)
         gate_CxF = self.activation(up(self, 'gate', x_CxD, inner))
         return down(self, gate_CxF * up(self, 'up', x_CxD, inner))
 
@@ -80,3 +78,13 @@ FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
     'swiglu': partial(GatedFeedForward, activation=jax.nn.silu),
     'reglu': partial(GatedFeedForward, activation=jax.nn.relu),
 }
+
+
+def is_gated(name: str) -> bool:
+    """Whether the row `name` of FEED_FORWARDS multiplies two projections."""
+    return getattr(FEED_FORWARDS[name], 'func', None) is GatedFeedForward
+
+
+def inner_width(config: TransformerConfig) -> int:
+    """F: as asked for, else 4 x width, or for a gated form what makes its three matrices as large as those two."""
+    return config.ff_width or (-(-8 * config.width // 3 // 8) * 8 if is_gated(config.feed_forward) else 4 * config.width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
@@ -89,9 +90,10 @@ def axes_of(module: nn.Module, *args: Any) -> Tree:
     return jax.tree.map(lambda box: box.axes, _boxed(module, *args), is_leaf=_is_named)
 
 
-def apply_params(module: nn.Module, params: Tree, *args: Any, **kwargs: Any) -> Any:
-    """What a module computes with plain parameters."""
-    return module.apply({'params': params}, *args, **kwargs)
+def apply_params(module: nn.Module, params: Tree, *args: Any, scope: str = '', **kwargs: Any) -> Any:
+    """What a module computes with plain parameters; profiles and `flops_by_scope` show it under `scope`."""
+    with jax.named_scope(scope) if scope else nullcontext():
+        return module.apply({'params': params}, *args, **kwargs)
 
 
 def is_axes(leaf: Any) -> bool:

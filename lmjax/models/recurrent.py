@@ -131,10 +131,12 @@ def _apply(
     restart_TxB, segment_B = _restarts(inputs, cache)
     x = inputs.ids.T
     if config.embedding:
-        x = drop(apply_params(modules['embedding'], params['embedding'], x), 'embedding')
+        x = drop(apply_params(modules['embedding'], params['embedding'], x, scope='embedding'), 'embedding')
     states = []
     for i in range(config.depth):
-        run = choose(REMATS, config.remat, 'model.remat')(partial(apply_params, modules[f'layers/{i}']), False)
+        run = choose(REMATS, config.remat, 'model.remat')(
+            partial(apply_params, modules[f'layers/{i}'], scope=f'layers/{i}'), False
+        )
         state = cache and tuple(cache[name][:, i] for name in CELLS[config.cell].carries)
         x, state = run(params['layers'][str(i)], x, state, restart_TxB)
         x = drop(x, f'layer_{i}')
@@ -174,7 +176,7 @@ def _score(head: nn.Module, params: Tree, hidden_BxTxD: Any, ids_BxT: Any, vocab
     table = (params['embedding']['tokens'],) if head.config.tied else ()  # type: ignore[attr-defined]
 
     def logits_of(hidden_CxD: Any) -> Any:
-        return apply_params(head, params.get('head', {}), hidden_CxD, *table)
+        return apply_params(head, params.get('head', {}), hidden_CxD, *table, scope='head')
 
     if ids_BxT is not None:
         return token_scores(logits_of, hidden_BxTxD, ids_BxT, vocab_size=vocab_size)

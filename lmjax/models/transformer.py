@@ -89,7 +89,7 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
         choose(table, getattr(c, field), f'model.{field}')
     for field in ('width', 'depth', 'heads'):
         require(getattr(c, field) >= 1, f'model.{field}', getattr(c, field), 'must be at least 1')
-    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'window', 'global_every'):
+    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'context', 'window', 'global_every'):
         require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
     for field in ('logit_cap', 'final_logit_cap', 'attention_scale'):
         require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
@@ -207,13 +207,14 @@ def _apply(
     rate = hparams.get('dropout')
     B, T = inputs.ids.shape
     context = Context(B, in_order(positions, T), sight, None if rate is None else key, rate, slots and slots['filled'])
-    x_BxTxD = apply_params(modules['embedding'], params['embedding'], inputs.ids, positions)
+    x_BxTxD = apply_params(modules['embedding'], params['embedding'], inputs.ids, positions, scope='embedding')
     x_CxD = drop(x_BxTxD.reshape(B * T, -1), context, 'embedding')
 
     def layer(layer_params: Tree, x_CxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
         keys = context.keys if context.keys is None else fold_name(context.keys, index)
         own = context._replace(keys=keys, window=window_of(config, index))
-        return apply_params(modules['block'], layer_params, x_CxD, own, layer_cache)
+        scope = f'layers/{index}' if isinstance(index, int) else 'layers'
+        return apply_params(modules['block'], layer_params, x_CxD, own, layer_cache, scope=scope)
 
     x_CxD, layer_caches = run_stack(
         layer,
@@ -225,7 +226,7 @@ def _apply(
         remat=config.remat,
     )
     if config.final_norm:
-        x_CxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_CxD)
+        x_CxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_CxD, scope='final_norm')
     return Output(x_CxD.reshape(B, T, -1), slots_after and slots_after | {'layers': layer_caches})
 
 
@@ -250,7 +251,7 @@ def _init_cache(config: TransformerConfig, batch: int, length: int) -> Tree:
 
 def _score(head: nn.Module, params: Tree, hidden_BxTxD: Any, ids_BxT: Any, vocab_size: int) -> Any:
     def logits_of(hidden_CxD: Any) -> Any:
-        return apply_params(head, params.get('head', {}), hidden_CxD, params['embedding']['tokens'])
+        return apply_params(head, params.get('head', {}), hidden_CxD, params['embedding']['tokens'], scope='head')
 
     if ids_BxT is not None:
         return token_scores(logits_of, hidden_BxTxD, ids_BxT, vocab_size=vocab_size)

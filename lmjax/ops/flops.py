@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,25 +16,35 @@ def count_flops(f: Callable[..., Any], *args: Any) -> int:
     The args may be ShapeDtypeStructs: nothing runs. A scan counts its body once for each trip, a `cond` its dearest
     branch, a `while` (whose trips are not known) its body once. Elementwise work is not counted, as is usual for MFU.
     """
-    return _count(jax.make_jaxpr(f)(*args).jaxpr)
+    return sum(flops_by_scope(f, *args).values())
 
 
-def _count(jaxpr: Any) -> int:
-    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+def flops_by_scope(f: Callable[..., Any], *args: Any) -> dict[str, int]:
+    """The same, split by the named scope in which each product stands, such as 'layers/0/attention'."""
+    found: Counter[str] = Counter()
+    for scope, flops in _count(jax.make_jaxpr(f)(*args).jaxpr, ''):
+        found[scope] += flops
+    return dict(found)
 
 
-def _count_equation(equation: Any) -> int:
+def _count(jaxpr: Any, outer: str) -> list[tuple[str, int]]:
+    return [found for equation in jaxpr.eqns for found in _count_equation(equation, outer)]
+
+
+def _count_equation(equation: Any, outer: str) -> list[tuple[str, int]]:
     name, params = equation.primitive.name, equation.params
+    scope = '/'.join(filter(None, [outer, str(equation.source_info.name_stack)]))
     if name == 'dot_general':
-        return _dot(equation)
+        return [(scope, _dot(equation))]
     if name == 'conv_general_dilated':
-        return _convolution(equation)
+        return [(scope, _convolution(equation))]
     if name == 'ragged_dot_general':
         raise NotImplementedError('ragged products are not counted yet')
-    inner = [_count(jaxpr) for jaxpr in _jaxprs(params)]
+    inner = [_count(jaxpr, scope) for jaxpr in _jaxprs(params)]
     if name == 'cond':
-        return max(inner)
-    return sum(inner) * (params['length'] if name == 'scan' else 1)
+        return max(inner, key=lambda branch: sum(flops for _, flops in branch))
+    trips = params['length'] if name == 'scan' else 1
+    return [(scope, flops * trips) for branch in inner for scope, flops in branch]
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[Any]:

@@ -23,8 +23,8 @@ from lmjax.types import Inputs, Model
 
 
 def context_of(config: Config, model: Model) -> int | None:
-    """How many tokens a model can look back on: its training window, or None for a recurrent one."""
-    return None if model.traits.recurrent else config.data.seq_len
+    """How many tokens a model can look back on: those it was trained on at once, or None for a recurrent one."""
+    return None if model.traits.recurrent else getattr(config.model, 'context', 0) or config.data.seq_len
 
 
 def finish(

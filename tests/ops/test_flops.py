@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lmjax.ops.flops import count_flops
+from lmjax.ops.flops import count_flops, flops_by_scope
 
 A, B = jax.ShapeDtypeStruct((3, 4), jnp.float32), jax.ShapeDtypeStruct((4, 5), jnp.float32)
 SQUARE = jax.ShapeDtypeStruct((4, 4), jnp.float32)
@@ -69,3 +69,17 @@ def test_convolutions_count(groups):
 
     x, k = jax.ShapeDtypeStruct((2, 4, 9), jnp.float32), jax.ShapeDtypeStruct((6, 4 // groups, 3), jnp.float32)
     assert count_flops(convolve, x, k) == 2 * (2 * 6 * 7) * (4 // groups * 3)
+
+
+def test_scopes_hold_what_stands_in_them_loops_included():
+    def f(a, w):
+        with jax.named_scope('outer'):
+            a = jax.lax.scan(jax.named_scope('inner')(lambda a, _: (a @ w, None)), a, None, length=6)[0]
+            a = jax.checkpoint(lambda a: a @ w)(a)
+        return a @ w
+
+    one = 2 * 3 * 4 * 4
+    found = flops_by_scope(f, A, SQUARE)
+    assert sum(found.values()) == 8 * one
+    assert found['outer/inner'] == 6 * one
+    assert sum(flops for scope, flops in found.items() if scope.startswith('outer')) == 7 * one

@@ -1,0 +1,116 @@
+"""The table of published decoders: their sizes, and that each family trains."""
+
+import dataclasses
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lmjax.config import UsageError
+from lmjax.models import build
+from lmjax.models.families import FAMILIES, KINDS, PUBLISHED
+from lmjax.types import Inputs
+
+# Of the released checkpoints, a tied head counted once; each publisher's own figure.
+COUNTS = {
+    'gpt2': 124_439_808,
+    'gpt2-medium': 354_823_168,
+    'gpt2-large': 774_030_080,
+    'gpt2-xl': 1_557_611_200,
+    'pythia-70m': 70_426_624,
+    'pythia-160m': 162_322_944,
+    'pythia-410m': 405_334_016,
+    'pythia-1b': 1_011_781_632,
+    'pythia-1.4b': 1_414_647_808,
+    'pythia-2.8b': 2_775_208_960,
+    'pythia-6.9b': 6_857_302_016,
+    'pythia-12b': 11_846_072_320,
+    'gpt-neox-20b': 20_554_567_680,
+    'llama-7b': 6_738_415_616,
+    'llama-13b': 13_015_864_320,
+    'llama2-7b': 6_738_415_616,
+    'llama2-70b': 68_976_648_192,
+    'llama3-8b': 8_030_261_248,
+    'llama3.1-8b': 8_030_261_248,
+    'llama3.2-1b': 1_235_814_400,
+    'llama3.2-3b': 3_212_749_824,
+    'mistral-7b': 7_241_732_096,
+    'qwen2.5-0.5b': 494_032_768,
+    'qwen2.5-1.5b': 1_543_714_304,
+    'qwen2.5-3b': 3_085_938_688,
+    'qwen2.5-7b': 7_615_616_512,
+    'qwen3-0.6b': 596_049_920,
+    'qwen3-1.7b': 1_720_574_976,
+    'qwen3-4b': 4_022_468_096,
+    'qwen3-8b': 8_190_735_360,
+    'gemma2-2b': 2_614_341_888,
+    'gemma2-9b': 9_241_705_984,
+    'gemma2-27b': 27_227_128_320,
+    'smollm2-135m': 134_515_008,
+    'smollm2-360m': 361_821_120,
+    'smollm2-1.7b': 1_711_376_384,
+}
+ROUNDED = {name: name.partition('-')[2] for name in PUBLISHED if name.startswith('gpt3-')}
+
+
+def parameters(name):
+    family = FAMILIES[name]
+    model = build(family.model, vocab_size=family.vocab_size, seq_len=family.context)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), {})
+    return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(shapes))
+
+
+def test_every_published_network_has_a_count():
+    assert set(PUBLISHED) == set(COUNTS) | set(ROUNDED)
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_the_published_count(name):
+    assert parameters(name) == COUNTS[name]
+
+
+@pytest.mark.parametrize('name', ROUNDED)
+def test_gpt3_is_as_large_as_its_name_says(name):
+    number, unit = ROUNDED[name][:-1], ROUNDED[name][-1]
+    np.testing.assert_allclose(parameters(name), float(number) * {'m': 1e6, 'b': 1e9}[unit], rtol=0.02)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_tiny_one_learns_a_text_by_heart(kind):
+    """Also a check that shrinking keeps what makes the family: the fields that differ are sizes."""
+    config, published = FAMILIES[f'{kind}-tiny'].model, FAMILIES[KINDS[kind]].model
+    sizes = {'width', 'depth', 'heads', 'kv_heads', 'head_width', 'ff_width', 'max_length', 'window', 'rotary_original'}
+    for field in dataclasses.fields(config):
+        if field.name not in sizes:
+            assert getattr(config, field.name) == getattr(published, field.name), field.name
+    small = dataclasses.replace(config, width=32, depth=2, head_width=8 if config.head_width else 0, ff_width=48, window=0)
+    small = dataclasses.replace(small, global_every=0)
+    model = build(small, vocab_size=32, seq_len=16)
+    params = jax.jit(model.init)(jax.random.key(0), {})
+    ids = jnp.asarray(np.random.default_rng(0).permutation(32)[None, :17], jnp.int32)
+
+    def loss(params):
+        return -model.score(params, model.apply(params, Inputs(ids[:, :-1])).hidden, ids[:, 1:]).logprob.mean()
+
+    @jax.jit
+    def step(params, speed):
+        value, slope = jax.value_and_grad(loss)(params)
+        speed = jax.tree.map(lambda v, g: 0.9 * v + jnp.sign(g) * 0.1, speed, slope)
+        return jax.tree.map(lambda p, v: p - 0.01 * v, params, speed), speed, value
+
+    speed, first = jax.tree.map(jnp.zeros_like, params), loss(params)
+    for _ in range(80):
+        params, speed, value = step(params, speed)
+    assert first > 3.0
+    assert value < 0.3, value
+
+
+def test_a_preset_leaves_the_table_as_it_is():
+    get_config = importlib.import_module('configs.family').get_config
+    config = get_config('gpt2-xl')
+    config.model.width = 1
+    assert get_config('gpt2-xl').model.width == 1600
+    with pytest.raises(UsageError, match=r"family='gpt-2': no such choice; choose one of: gpt2, "):
+        get_config('gpt-2')
