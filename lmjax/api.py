@@ -79,7 +79,7 @@ class Run:
     config: Config
     model: Model
     params: Tree
-    tokenizer: Any
+    tokenizer: Any  # None where an imported checkpoint has none
 
     @property
     def context(self) -> int | None:
@@ -96,8 +96,8 @@ class Run:
         from lmjax.types import Inputs
 
         ids_BxT = np.atleast_2d(np.asarray(ids, np.int32))
-        if ids_BxT.size and not 0 <= ids_BxT.min() <= ids_BxT.max() < self.tokenizer.vocab_size:
-            raise UsageError(f'ids={int(ids_BxT.max())}: outside of the vocabulary of {self.tokenizer.vocab_size}')
+        if ids_BxT.size and not 0 <= ids_BxT.min() <= ids_BxT.max() < self.model.vocab_size:
+            raise UsageError(f'ids={int(ids_BxT.max())}: outside of the vocabulary of {self.model.vocab_size}')
 
         @jax.jit
         def forward(params: Tree, ids_BxT: Array) -> Array:
@@ -115,6 +115,7 @@ class Run:
             if name not in names:
                 raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
         sampling = SamplingConfig(**settings)
+        self.need_tokenizer()
         return generate_text(self.model, self.params, self.tokenizer, prompt, sampling, context=self.context)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
@@ -124,17 +125,29 @@ class Run:
         """
         from lmjax.training.rescoring import rescore
 
+        self.need_tokenizer()
         found = rescore(self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
         return {'workdir': self.workdir, **found}
+
+    def need_tokenizer(self) -> None:
+        """Raises UsageError where there is no tokenizer to read and write text with."""
+        if self.tokenizer is None:
+            raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:
     """The run in a folder, at its newest checkpoint or at `step`; needs nothing but the folder.
 
+    'hf:DIR' and 'hf:NAME' are a checkpoint in Hugging Face's format, in a folder or on the Hub.
+
     Raises:
       UsageError: there is no run, no checkpoint, or it does not fit.
     """
     from lmjax.caches import keep_compiled_programs
+    from lmjax.interop.huggingface import PREFIX
+
+    if workdir.startswith(PREFIX):
+        return _load_imported(workdir, workdir.removeprefix(PREFIX))
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build
     from lmjax.training.restore import load_params
@@ -145,3 +158,14 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)
     return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
+
+
+def _load_imported(workdir: str, name: str) -> Run:
+    from lmjax.caches import keep_compiled_programs
+    from lmjax.interop.huggingface import import_folder
+    from lmjax.models import build
+
+    keep_compiled_programs()
+    config, params, tokenizer = import_folder(name)
+    model = build(config.model, vocab_size=config.data.vocab_size, seq_len=config.data.seq_len)
+    return Run(workdir, config, model, params, tokenizer)

@@ -38,11 +38,24 @@ OWNERS = {
     'orbax': ('lmjax/training/checkpoint/orbax_io.py',),
     'grain': ('lmjax/data/loader.py',),
     'tensorflow_datasets': ('lmjax/data/',),
-    'tokenizers': ('lmjax/data/',),
+    'tokenizers': ('lmjax/data/', 'lmjax/interop/huggingface.py'),
+    'safetensors': ('lmjax/interop/tensors.py',),
+    'huggingface_hub': ('lmjax/interop/huggingface.py',),
 }
 # Configs are shared vocabulary: dataclasses without behaviour, which any layer may name.
 CONFIGS = tuple(f'lmjax.{folder}.config' for folder in ('data', 'models', 'optim', 'objectives', 'generate', 'parallel'))
-HEAVY_AT_TOP = ('orbax', 'grain', 'tensorflow_datasets', 'matplotlib', 'tensorboardX', 'rich', 'tokenizers', 'torch')
+HEAVY_AT_TOP = (
+    'orbax',
+    'grain',
+    'tensorflow_datasets',
+    'matplotlib',
+    'tensorboardX',
+    'rich',
+    'tokenizers',
+    'torch',
+    'safetensors',
+    'huggingface_hub',
+)
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))
 
 

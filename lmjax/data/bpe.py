@@ -165,12 +165,17 @@ def byte_level() -> tokenizers.pre_tokenizers.PreTokenizer:
 
 
 def token_bytes(vocabulary: dict[str, int]) -> list[bytes]:
-    """Bytes of each token, by id; the separator has none. The library spells each byte as one printable character."""
-    printable = [*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1), *range(ord('®'), ord('ÿ') + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    spelled = {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+    """Bytes of each token, by id; the separator has none."""
+    spelled = spelled_bytes()
     ordered = sorted(vocabulary, key=vocabulary.__getitem__)
     return [b'' if token == SEPARATOR else bytes(spelled[character] for character in token) for token in ordered]
+
+
+def spelled_bytes() -> dict[str, int]:
+    """How the library spells each byte as one printable character: character -> byte."""
+    printable = [*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1), *range(ord('®'), ord('ÿ') + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
 def training_pieces(texts: Sequence[str], vocab_size: int) -> list[str]:

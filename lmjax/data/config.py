@@ -8,7 +8,7 @@ from lmjax.config import free
 @dataclasses.dataclass
 class DataConfig:
     source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, tfds:NAME, copy, ...
-    tokenizer: str = 'byte'  # a row of TOKENIZERS: byte, char, word, bpe
+    tokenizer: str = 'byte'  # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's
     vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
     seq_len: int = 256  # tokens in a window
     layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)

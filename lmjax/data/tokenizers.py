@@ -27,6 +27,7 @@ class Tokenizer:
     """What all tokenizers share. Subclasses give `encode`, `decode_bytes` and `contents`."""
 
     kind: ClassVar[str]
+    trainable: ClassVar[bool] = True  # from a corpus; otherwise it comes with a checkpoint
     vocab_size: int
     separator_id: int | None = None
     unknown_id: int | None = None
@@ -73,6 +74,11 @@ class Tokenizer:
         for name, text in self.contents().items():
             with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
                 file.write(text)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids after which a text is over."""
+        return () if self.separator_id is None else (self.separator_id,)
 
     @property
     def digest(self) -> str:
@@ -242,11 +248,18 @@ def bpe_class() -> type[Tokenizer]:
     return BpeTokenizer
 
 
+def library_class() -> type[Tokenizer]:
+    from lmjax.data.library_tokenizer import LibraryTokenizer
+
+    return LibraryTokenizer
+
+
 TOKENIZERS: dict[str, Callable[[], type[Tokenizer]]] = {
     'byte': lambda: ByteTokenizer,
     'char': lambda: CharTokenizer,
     'word': lambda: WordTokenizer,
     'bpe': bpe_class,
+    'library': library_class,
 }
 
 

@@ -66,8 +66,7 @@ def stream_text(
     """
     validate(sampling)
     prompt_ids = start_ids(tokenizer, prompt)
-    ends = () if tokenizer.separator_id is None else (tokenizer.separator_id,)
-    chunks = stream(model, params, [prompt_ids] * sampling.num_samples, sampling, context=context, stop_ids=ends)
+    chunks = stream(model, params, [prompt_ids] * sampling.num_samples, sampling, context=context, stop_ids=tokenizer.end_ids)
     rows = [Continuation(tokenizer, prompt_ids, sampling.stop) for _ in range(sampling.num_samples)]
     return _stream_text(chunks, rows)
 
@@ -133,7 +132,7 @@ class Continuation:
         if self.finish or token == STOPPED:
             return ''
         self.tokens += 1
-        if token == self.tokenizer.separator_id:
+        if token in self.tokenizer.end_ids:
             return self._end('end', self._decoded(whole=True))
         self._window.append(token)
         self._held += self._decoded(whole=False)

@@ -28,7 +28,7 @@ def rescore(
     elif source:
         store = prepare_eval(source, tokenizer, config.data)
     else:
-        store = prepare(config.data).valid
+        store = prepare(config.data, tokenizer=None if tokenizer.trainable else tokenizer).valid
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')

@@ -1,0 +1,82 @@
+"""Any tokenizer of the `tokenizers` library, as published checkpoints carry it in tokenizer.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lmjax.config import UsageError
+from lmjax.data.bpe import spelled_bytes
+from lmjax.data.tokenizers import FILE, Tokenizer, utf8
+
+
+class LibraryTokenizer(Tokenizer):
+    """`tokenizer.json` as it stands, special tokens added as it says; special tokens decode to nothing.
+
+    `size` may exceed the tokens that it knows, where a network's table has spare rows; the spare ones decode to nothing.
+    """
+
+    kind = 'library'
+    trainable = False
+
+    def __init__(self, library_json: str, *, size: int = 0, ends: Sequence[int] = ()) -> None:
+        """Raises UsageError where the text is no tokenizer or knows more tokens than `size`; `ends`: ids that end a text."""
+        import tokenizers
+
+        self._json = library_json
+        try:
+            self._library = tokenizers.Tokenizer.from_str(library_json)
+        except Exception as error:  # the library raises Exception itself
+            raise UsageError(f'tokenizer.json: not a tokenizer of the tokenizers library ({error}); fetch it again') from error
+        self._library.no_padding()
+        self._library.no_truncation()
+        self._known = max(self._library.get_vocab(with_added_tokens=True).values()) + 1
+        self.vocab_size = size or self._known
+        if self._known > self.vocab_size:
+            remedy = 'the tokenizer and the network do not belong together'
+            raise UsageError(f'tokenizer.json: has {self._known} tokens and the network {self.vocab_size}; {remedy}')
+        self._ends = tuple(int(end) for end in ends if end < self.vocab_size)
+        self.separator_id = self._ends[0] if self._ends else None
+        self._measure()
+
+    def _measure(self) -> None:
+        """`byte_lengths` and `lossless`, from how the decoder works: exact where tokens spell bytes."""
+        described = json.loads(self._json)
+        special = {token['id'] for token in described.get('added_tokens', ()) if token.get('special')}
+        decoder = described.get('decoder') or {}
+        spelled = spelled_bytes()
+        self.lossless = decoder.get('type') == 'ByteLevel' and not described.get('normalizer')
+        self.byte_lengths = np.zeros(self.vocab_size, np.int64)
+        for token, i in self._library.get_vocab(with_added_tokens=True).items():
+            if i not in special:
+                is_bytes = self.lossless and all(character in spelled for character in token)
+                self.byte_lengths[i] = len(token) if is_bytes else len(token.encode())
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return self._ends
+
+    @classmethod
+    def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> LibraryTokenizer:
+        raise UsageError("data.tokenizer='library': comes with a checkpoint and is not trained; choose bpe, word, char or byte")
+
+    @classmethod
+    def from_contents(cls, contents: dict[str, str]) -> LibraryTokenizer:
+        saved = json.loads(contents[FILE])
+        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'])
+
+    def encode(self, text: str) -> np.ndarray:
+        utf8(text)
+        return np.asarray(self._library.encode(text).ids, np.int32)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self._library.decode([int(i) for i in ids if i < self._known], skip_special_tokens=True)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return self.decode(ids).encode()
+
+    def contents(self) -> dict[str, str]:
+        saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends}
+        return {FILE: json.dumps(saved), 'tokenizer.json': self._json}

@@ -1,0 +1,168 @@
+"""Parameters of a network from a folder of safetensors, and to one: tensor by tensor, compared before anything is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.config import UsageError
+from lmjax.interop.decoder_names import Name
+from lmjax.interop.decoders import Decoder
+from lmjax.interop.layouts import TRANSPOSED
+from lmjax.interop.tensors import TensorFolder, write_tensors
+from lmjax.models import build
+from lmjax.models.config import TransformerConfig
+
+if TYPE_CHECKING:
+    from lmjax.types import Array, Tree
+
+FLOATS = ('F64', 'F32', 'F16', 'BF16')
+SHOWN = 3  # tensors named in an error
+HEAD = Name('lm_head.weight', ('head/w',), TRANSPOSED)
+
+
+class Planned(NamedTuple):
+    """One of their tensors that a network needs."""
+
+    name: Name  # with the layer filled in
+    shape: tuple[int, ...]  # theirs
+
+
+def plan(decoder: Decoder, config: TransformerConfig, vocab_size: int) -> list[Planned]:
+    """Their tensors for a network, in order; every parameter of ours is in exactly one of them."""
+    shapes = _shapes(config, vocab_size)
+    names = [_filled(decoder.prefix + name.theirs, name, i) for name in decoder.names for i in _layers(name, config)]
+    names.append(Name(decoder.head, HEAD.ours, HEAD.layout))
+    planned, said = [], set()
+    for name in names:
+        if all(path in shapes for path in name.ours):
+            example = tuple(jax.ShapeDtypeStruct(shapes[path], jnp.float32) for path in name.ours)
+            planned.append(Planned(name, jax.eval_shape(name.layout.pack, example).shape))
+            said |= set(name.ours)
+    if unsaid := sorted(set(shapes) - said):
+        raise UsageError(f'model: {decoder.architecture} has no tensor for {", ".join(unsaid[:SHOWN])}; choose another family')
+    return planned
+
+
+def _shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of our parameters, layer by layer."""
+    apart = dataclasses.replace(config, scan_layers=False)
+    model = build(apart, vocab_size=vocab_size, seq_len=config.context)
+    tree = jax.eval_shape(model.init, jax.random.key(0), {})
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def _layers(name: Name, config: TransformerConfig) -> list[int]:
+    return list(range(config.depth)) if '{i}' in name.theirs else [0]
+
+
+def _filled(theirs: str, name: Name, i: int) -> Name:
+    return Name(theirs.replace('{i}', str(i)), tuple(path.replace('{i}', str(i)) for path in name.ours), name.layout)
+
+
+def read_params(folder: str, decoder: Decoder, config: TransformerConfig, vocab_size: int) -> Tree:
+    """The parameters in a folder, float32, in the layout that `config.scan_layers` asks for.
+
+    Beside the parameters themselves no more than one stack of layers of one tensor is in memory.
+
+    Raises:
+      UsageError: tensors are missing, left over, of another shape than config.json says, or no floating-point numbers.
+    """
+    tensors = TensorFolder(folder)
+    planned = _found(tensors, decoder, plan(decoder, config, vocab_size))
+    head_width = config.head_width or config.width // config.heads
+    found: dict[str, Any] = {}
+    for theirs, name, _ in planned:
+        value = tensors.read(theirs)
+        for path, own in zip(name.ours, name.layout.unpack(value, head_width), strict=True):
+            _put(found, path, own, config)
+    return _tree(found)
+
+
+def _put(found: dict[str, Any], path: str, value: np.ndarray, config: TransformerConfig) -> None:
+    """Keeps a parameter as an array of its own; a layer's, where layers are scanned, in its place of their stack."""
+    first, _, rest = path.partition('/')
+    if first == 'layers' and config.scan_layers:
+        i, _, rest = rest.partition('/')
+        stacked = found.setdefault(f'layers/{rest}', np.empty((config.depth, *value.shape), np.float32))
+        stacked[int(i)] = value
+        if int(i) == config.depth - 1:
+            found[f'layers/{rest}'] = jnp.array(stacked)
+    else:
+        found[path] = jnp.array(value, jnp.float32)
+
+
+def _tree(flat: dict[str, Any]) -> Tree:
+    tree: Tree = {}
+    for path, value in flat.items():
+        node = tree
+        *folders, last = path.split('/')
+        for name in folders:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return tree
+
+
+def _found(tensors: TensorFolder, decoder: Decoder, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
+    """Their names as this folder spells them; everything is compared here."""
+    index, folder = tensors.index, tensors.folder
+    bare = not any(name.startswith(decoder.prefix) for name in index)  # saved without its head's class
+    spelled = []
+    for name, shape in planned:
+        theirs = name.theirs.removeprefix(decoder.prefix) if bare else name.theirs
+        if name.ours == HEAD.ours and theirs not in index:
+            theirs = HEAD.theirs
+        spelled.append((theirs, name, shape))
+    if missing := [theirs for theirs, _, _ in spelled if theirs not in index]:
+        raise UsageError(f'{folder}: {_some(missing)} missing; fetch the whole checkpoint, as its config.json describes it')
+    for theirs, _, shape in spelled:
+        stored = index[theirs]
+        if stored.shape != shape:
+            raise UsageError(f'{folder}: {theirs} has shape {stored.shape}, where its config.json asks for {shape}')
+        if stored.dtype not in FLOATS:
+            raise UsageError(f'{folder}: {theirs} is of type {stored.dtype}; only {", ".join(FLOATS)} are read')
+    known = {theirs for theirs, _, _ in spelled} | {HEAD.theirs, decoder.head}  # a tied head may be stored again
+    if extra := [name for name in index if name not in known and not name.endswith(decoder.ignored)]:
+        raise UsageError(f'{folder}: {_some(extra)} left over; {decoder.architecture} with this config.json has no such tensor')
+    return spelled
+
+
+def _some(names: list[str]) -> str:
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more + (' is' if len(names) == 1 else ' are')
+
+
+def write_params(folder: str, decoder: Decoder, config: TransformerConfig, params: Tree, dtype: str) -> None:
+    """Writes the parameters as safetensors of `dtype` (a name that NumPy or ml_dtypes knows)."""
+    vocab_size = params['embedding']['tokens'].shape[0]
+    planned = plan(decoder, config, vocab_size)
+    layers = unstack_lazily(params['layers'], config)
+
+    def own(path: str) -> Array:
+        first, *rest = path.split('/')
+        node = layers(rest.pop(0)) if first == 'layers' else params[first]
+        for name in rest:
+            node = node[name]
+        return np.asarray(node)
+
+    def tensors() -> Iterator[tuple[str, np.ndarray]]:
+        for name, _ in planned:
+            yield name.theirs, name.layout.pack(tuple(own(path) for path in name.ours)).astype(jnp.dtype(dtype))
+
+    size = jnp.dtype(dtype).itemsize
+    write_tensors(folder, {name.theirs: math.prod(shape) * size for name, shape in planned}, tensors())
+
+
+def unstack_lazily(layers: Tree, config: TransformerConfig) -> Any:
+    """Index (as text) -> parameters of that layer, of a stack or of separate ones."""
+    if not config.scan_layers:
+        return layers.__getitem__
+    return lambda i: jax.tree.map(lambda leaf: leaf[int(i)], layers)

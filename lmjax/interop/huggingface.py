@@ -1,0 +1,166 @@
+"""A checkpoint in Hugging Face's format, in and out: `hf:DIR` or `hf:NAME` of the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lmjax.config import UsageError, choose, require
+from lmjax.data.config import DataConfig
+from lmjax.interop.checkpoints import read_params, write_params
+from lmjax.interop.decoders import DECODERS, identify
+from lmjax.interop.tensors import read_json, write_json
+from lmjax.models.config import TransformerConfig
+from lmjax.training.config import Config, TrainConfig
+
+if TYPE_CHECKING:
+    from lmjax.data.tokenizers import Tokenizer
+    from lmjax.types import Tree
+
+PREFIX = 'hf:'
+DTYPES = ('float32', 'bfloat16', 'float16')
+FILES = ('*.safetensors', '*.safetensors.index.json', 'config.json', 'generation_config.json', 'tokenizer*.json')
+WINDOW = 1024  # tokens in which an imported network scores text, if it reads as many
+
+
+class Imported(NamedTuple):
+    """What a folder held; `tokenizer` is None where it had none."""
+
+    config: Config
+    params: Tree
+    tokenizer: Tokenizer | None
+
+
+def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
+    """The network of `hf:DIR` or `hf:NAME`; `name` is what follows the colon.
+
+    Raises:
+      UsageError: no such checkpoint, a family that is not known, or tensors or a tokenizer that do not fit its config.json.
+    """
+    folder = find(name)
+    described = read_json(os.path.join(folder, 'config.json'))
+    decoder = choose(DECODERS, str(described.get('model_type')), f'{folder}/config.json: model_type')
+    try:
+        model = decoder.read(described)
+        vocab_size = int(described['vocab_size'])
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, UsageError):
+            raise UsageError(f'{folder}: {error}') from None
+        raise UsageError(
+            f'{folder}/config.json: a field is missing or of the wrong type ({error!r}); fetch it again'
+        ) from error
+    model.scan_layers = scan_layers
+    tokenizer = read_tokenizer(folder, vocab_size, _ends(folder, described))
+    params = read_params(folder, decoder, model, vocab_size)
+    data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context))
+    name = os.path.basename(os.path.normpath(name))
+    return Imported(Config(name=name, data=data, model=model, train=TrainConfig(eval_batch_size=1)), params, tokenizer)
+
+
+def find(name: str) -> str:
+    """The folder of a checkpoint: itself, or the copy of a Hub repository, from its cache where it is there."""
+    if os.path.isdir(name):
+        return name
+    if not re.fullmatch(r'[\w-][\w.-]*(/[\w-][\w.-]*)?', name):
+        raise UsageError(
+            f'hf:{name}: no such folder; name a folder with config.json and *.safetensors, or a Hub id such as gpt2'
+        )
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return huggingface_hub.snapshot_download(name, allow_patterns=list(FILES), local_files_only=True)
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return huggingface_hub.snapshot_download(name, allow_patterns=list(FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = 'name a folder, or download it where there is a network'
+        raise UsageError(
+            f'hf:{name}: neither a folder, nor in the cache, nor to be had from the Hub ({why}); {remedy}'
+        ) from error
+
+
+def _ends(folder: str, described: dict[str, Any]) -> tuple[int, ...]:
+    """The tokens that end a text, those of generation_config.json first, as transformers does."""
+    path = os.path.join(folder, 'generation_config.json')
+    found = read_json(path).get('eos_token_id') if os.path.isfile(path) else None
+    found = described.get('eos_token_id') if found is None else found
+    return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
+
+
+def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> Tokenizer | None:
+    """The tokenizer in a folder, None where there is none. Raises UsageError where it does not fit the network."""
+    from lmjax.data.library_tokenizer import LibraryTokenizer
+
+    path = os.path.join(folder, 'tokenizer.json')
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding='utf-8') as file:
+        return LibraryTokenizer(file.read(), size=vocab_size, ends=ends)
+
+
+def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, folder: str, *, dtype: str = 'float32') -> str:
+    """Writes a folder that transformers loads; returns its model_type.
+
+    Raises:
+      UsageError: the folder is not empty, the dtype is not one of DTYPES, or no family of transformers says this network.
+    """
+    require(dtype in DTYPES, '--dtype', dtype, f'choose one of: {", ".join(DTYPES)}')
+    model = config.model
+    if not isinstance(model, TransformerConfig):
+        raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only decoders can be exported')
+    context = model.context or config.data.seq_len
+    model = TransformerConfig(**{**vars(model), 'context': context, 'max_length': model.max_length or context})
+    model_type = identify(model)
+    decoder = DECODERS[model_type]
+    vocab_size = params['embedding']['tokens'].shape[0]
+    ends = list(tokenizer.end_ids) if tokenizer else []
+    ids = {'eos_token_id': ends[0] if len(ends) == 1 else ends or None, 'bos_token_id': ends[0] if ends else None}
+    described = {
+        'architectures': [decoder.architecture],
+        'model_type': model_type,
+        'vocab_size': vocab_size,
+        'torch_dtype': dtype,
+        **ids,
+        **decoder.write(model),
+    }
+    with fresh_folder(folder) as temporary:
+        write_json(os.path.join(temporary, 'config.json'), described)
+        write_params(temporary, decoder, model, params, dtype)
+        if tokenizer and 'tokenizer.json' in tokenizer.contents():
+            with open(os.path.join(temporary, 'tokenizer.json'), 'w', encoding='utf-8') as file:
+                file.write(tokenizer.contents()['tokenizer.json'])
+            tokens = {'tokenizer_class': 'PreTrainedTokenizerFast', 'model_max_length': context}
+            write_json(os.path.join(temporary, 'tokenizer_config.json'), {**tokens, **_end_token(tokenizer)})
+    return model_type
+
+
+def _end_token(tokenizer: Any) -> dict[str, str | None]:
+    import tokenizers
+
+    library = tokenizers.Tokenizer.from_str(tokenizer.contents()['tokenizer.json'])
+    return {'eos_token': library.id_to_token(tokenizer.end_ids[0])} if tokenizer.end_ids else {}
+
+
+@contextmanager
+def fresh_folder(folder: str) -> Iterator[str]:
+    """A temporary folder beside `folder` that takes its name at the end, or vanishes if something fails."""
+    folder = os.path.abspath(folder)
+    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UsageError(f'{folder}: exists and is not an empty folder; name another, nothing is overwritten')
+    temporary = f'{folder}.tmp.{uuid.uuid4().hex[:8]}'
+    try:
+        os.makedirs(temporary)
+        yield temporary
+        os.replace(temporary, folder)
+    except OSError as error:
+        raise UsageError(f'{folder}: cannot be written ({error}); name a folder on a disk with room') from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,151 @@
+"""Every family against transformers: the same numbers from the same weights, in and out."""
+
+import dataclasses
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from zoo import FIRST, ODD
+
+import lmjax
+from lmjax.generate.config import SamplingConfig
+from lmjax.generate.decode import stream
+from lmjax.interop.checkpoints import plan
+from lmjax.interop.decoders import DECODERS
+from lmjax.interop.huggingface import export_folder, import_folder
+from lmjax.models import build
+from lmjax.types import Inputs
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('transformers')
+
+families = pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in FIRST else [pytest.mark.full]) for n in ODD])
+IDS = np.random.default_rng(0).integers(2, 37, (2, 24))
+
+
+@functools.lru_cache
+def imported(folder):
+    return lmjax.load('hf:' + folder)
+
+
+def assert_close(ours, theirs):
+    """The issue's bound: 1e-4 absolute, and 1e-5 of the spread."""
+    worst = np.abs(np.asarray(ours) - theirs).max()
+    assert worst <= min(1e-4, 1e-5 * theirs.std()), worst
+
+
+def logits_of(model, ids, **more):
+    with torch.no_grad():
+        return model(torch.tensor(ids), **more).logits.numpy()
+
+
+@families
+def test_logits(zoo, name):
+    model, folder = zoo(name)
+    assert_close(imported(folder).logits(IDS), logits_of(model, IDS))
+
+
+@families
+def test_padded_rows_are_as_if_they_were_alone(zoo, name):
+    """Padded on the left, as for generation, and given to transformers with its mask and positions."""
+    model, folder = zoo(name)
+    run = imported(folder)
+    segments = np.ones_like(IDS)
+    segments[0, :9] = 0
+    positions = np.maximum(np.cumsum(segments, axis=1) - 1, 0)
+    hidden = run.model.apply(run.params, Inputs(IDS, positions, segments)).hidden
+    ours = np.asarray(run.model.score(run.params, hidden))
+    theirs = logits_of(model, IDS, attention_mask=torch.tensor(segments), position_ids=torch.tensor(positions))
+    assert_close(ours[0, 9:], theirs[0, 9:])
+    assert_close(ours[1], theirs[1])
+    assert_close(ours[0, 9:], logits_of(model, IDS[:1, 9:])[0])
+
+
+@families
+def test_packed_documents_are_as_if_they_were_alone(zoo, name):
+    model, folder = zoo(name)
+    run = imported(folder)
+    segments = np.repeat([[1, 2, 3]], 2, axis=0).repeat([7, 13, 4], axis=1)
+    ours = np.asarray(run.model.score(run.params, run.model.apply(run.params, Inputs(IDS, None, segments)).hidden))
+    for start, end in ((0, 7), (7, 20), (20, 24)):
+        assert_close(ours[:, start:end], logits_of(model, IDS[:, start:end]))
+
+
+@families
+def test_loss_and_gradients(zoo, name):
+    model, folder = zoo(name)
+    run = imported(folder)
+
+    def loss(params):
+        hidden = run.model.apply(params, Inputs(jnp.asarray(IDS[:, :-1]))).hidden
+        return -run.model.score(params, hidden, jnp.asarray(IDS[:, 1:])).logprob.mean()
+
+    value, slopes = jax.jit(jax.value_and_grad(loss))(run.params)
+    model.zero_grad()
+    theirs = model(torch.tensor(IDS), labels=torch.tensor(IDS)).loss
+    theirs.backward()
+    np.testing.assert_allclose(value, theirs.item(), atol=1e-4)
+    flat = {jax.tree_util.keystr(p, simple=True, separator='/'): np.asarray(g) for p, g in jax.tree.leaves_with_path(slopes)}
+    found = {('lm_head.weight' if 'embed_out' in n else n): p.grad.numpy() for n, p in model.named_parameters()}
+    decoder = DECODERS[ODD[name][0]]
+    for (theirs_name, paths, layout), _ in plan(decoder, run.config.model, 37):
+        expected = found.pop('lm_head.weight' if paths == ('head/w',) else theirs_name)
+        np.testing.assert_allclose(layout.pack(tuple(flat[path] for path in paths)), expected, atol=1e-4, err_msg=theirs_name)
+    assert not found
+
+
+@families
+def test_decoding_through_the_cache_step_by_step(zoo, name):
+    """Six tokens at once, then one at a time; transformers goes through its own cache."""
+    model, folder = zoo(name)
+    run = imported(folder)
+    apply, score = jax.jit(run.model.apply), jax.jit(run.model.score)
+    cache, past, start = run.model.init_cache(run.params, 2, 24), None, 0
+    for end in (6, *range(7, 25)):
+        out = apply(run.params, Inputs(jnp.asarray(IDS[:, start:end])), cache)
+        cache = out.cache
+        with torch.no_grad():
+            theirs = model(torch.tensor(IDS[:, start:end]), past_key_values=past, use_cache=True)
+        past, start = theirs.past_key_values, end
+        assert_close(score(run.params, out.hidden), theirs.logits.numpy())
+
+
+@families
+def test_greedy_continuation_of_64_tokens(zoo, name):
+    model, folder = zoo(name)
+    run = imported(folder)
+    prompt = IDS[:1, :7]
+    theirs = model.generate(torch.tensor(prompt), max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=0)
+    sampling = SamplingConfig(max_new_tokens=64, greedy=True)
+    ours = np.concatenate(list(stream(run.model, run.params, list(prompt), sampling, context=run.context)), axis=1)
+    assert ours.tolist() == theirs[:, 7:].tolist()
+
+
+@families
+@pytest.mark.parametrize('scan_layers', [False, True])
+def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_layers, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    model, folder = zoo(name)
+    config, params, _ = import_folder(folder, scan_layers=scan_layers)
+    again = str(tmp_path / 'again')
+    export_folder(config, params, None, again)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of transformers about itself
+        loaded = AutoModelForCausalLM.from_pretrained(again, attn_implementation='eager').eval()
+    assert not loaded.training
+    before, after = model.state_dict(), loaded.state_dict()
+    assert set(before) == set(after)
+    for key, value in before.items():
+        assert torch.equal(value, after[key]), key
+    np.testing.assert_array_equal(logits_of(loaded, IDS), logits_of(model, IDS))
+    config_again, params_again, _ = import_folder(again)
+    assert dataclasses.replace(config_again.model, scan_layers=scan_layers) == config.model
+    one = build(config.model, vocab_size=37, seq_len=24)
+    ours = one.score(params, one.apply(params, Inputs(jnp.asarray(IDS))).hidden)
+    other = build(config_again.model, vocab_size=37, seq_len=24)
+    theirs = other.score(params_again, other.apply(params_again, Inputs(jnp.asarray(IDS))).hidden)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -1,0 +1,75 @@
+"""Small networks of transformers with random weights, of odd shapes, for every family that we read."""
+
+SIZES = {'vocab_size': 37, 'hidden_size': 20, 'num_hidden_layers': 3, 'num_attention_heads': 4, 'intermediate_size': 28}
+LLAMA = {**SIZES, 'num_key_value_heads': 2, 'head_dim': 6, 'max_position_embeddings': 128}
+ENDS = {'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': None}
+STRETCHED = {
+    'rope_type': 'llama3',
+    'factor': 4.0,
+    'low_freq_factor': 1.0,
+    'high_freq_factor': 3.0,
+    'original_max_position_embeddings': 16,
+    'rope_theta': 300.0,
+}
+GPT2 = {'vocab_size': 37, 'n_embd': 20, 'n_layer': 3, 'n_head': 4, 'n_positions': 128}
+NEOX = {**SIZES, 'max_position_embeddings': 128}
+GEMMA = {**LLAMA, 'num_hidden_layers': 4, 'query_pre_attn_scalar': 10, 'sliding_window': 5}
+
+# name -> (model_type, fields): the first of each family in CI, all with -m full
+ODD = {
+    'gpt2': ('gpt2', GPT2),
+    'gpt2-wide-ff': ('gpt2', {**GPT2, 'n_inner': 22, 'n_head': 2, 'activation_function': 'gelu'}),
+    'gpt2-untied': ('gpt2', {**GPT2, 'tie_word_embeddings': False, 'n_layer': 1, 'layer_norm_epsilon': 1e-3}),
+    'gpt_neox': (
+        'gpt_neox',
+        {**NEOX, 'hidden_size': 32, 'rope_parameters': {'rope_theta': 500.0, 'partial_rotary_factor': 0.25}},
+    ),
+    'gpt_neox-sequential': (
+        'gpt_neox',
+        {**NEOX, 'use_parallel_residual': False, 'rope_parameters': {'rope_theta': 1e4, 'partial_rotary_factor': 0.4}},
+    ),
+    'gpt_neox-whole': (
+        'gpt_neox',
+        {**NEOX, 'hidden_size': 24, 'hidden_act': 'relu', 'rope_parameters': {'rope_theta': 1e4, 'partial_rotary_factor': 1.0}},
+    ),
+    'llama': ('llama', {**LLAMA, 'rope_parameters': STRETCHED}),
+    'llama-biased': ('llama', {**LLAMA, 'attention_bias': True, 'mlp_bias': True, 'num_key_value_heads': 1}),
+    'llama-linear': (
+        'llama',
+        {
+            **LLAMA,
+            'tie_word_embeddings': True,
+            'num_key_value_heads': 4,
+            'hidden_act': 'gelu',
+            'rope_parameters': {'rope_type': 'linear', 'factor': 3.0, 'rope_theta': 1e4},
+        },
+    ),
+    'mistral': ('mistral', {**LLAMA, 'sliding_window': 5}),
+    'mistral-multi-query': ('mistral', {**LLAMA, 'sliding_window': 9, 'num_key_value_heads': 1, 'rms_norm_eps': 1e-3}),
+    'mistral-whole': ('mistral', {**LLAMA, 'sliding_window': None, 'tie_word_embeddings': True}),
+    'qwen2': ('qwen2', {**LLAMA, 'hidden_size': 24}),
+    'qwen2-tied': ('qwen2', {**LLAMA, 'tie_word_embeddings': True, 'num_key_value_heads': 1}),
+    'qwen2-far': ('qwen2', {**LLAMA, 'rope_parameters': {'rope_theta': 1e6, 'rope_type': 'default'}, 'num_hidden_layers': 1}),
+    'qwen3': ('qwen3', LLAMA),
+    'qwen3-tied': ('qwen3', {**LLAMA, 'tie_word_embeddings': True, 'num_attention_heads': 6, 'num_key_value_heads': 3}),
+    'qwen3-wide': ('qwen3', {**LLAMA, 'head_dim': 14, 'num_key_value_heads': 4, 'hidden_act': 'relu'}),
+    'gemma2': ('gemma2', GEMMA),
+    'gemma2-uncapped': ('gemma2', {**GEMMA, 'attn_logit_softcapping': None, 'final_logit_softcapping': None}),
+    'gemma2-odd-depth': ('gemma2', {**GEMMA, 'num_hidden_layers': 3, 'head_dim': 10, 'attn_logit_softcapping': 2.0}),
+}
+FIRST = list({model_type: name for name, (model_type, _) in reversed(ODD.items())}.values())[::-1]
+
+
+def make(name):
+    """The network of a row, float32, with weights large enough that every part matters."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model_type, fields = ODD[name]
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **ENDS, **fields, attn_implementation='eager')
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape) * (0.4 if parameter.ndim > 1 else 0.3))
+    return model
