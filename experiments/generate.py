@@ -1,9 +1,12 @@
 """Continue a prompt with a trained run; streams the first sample, prints the others, tokens per second and one JSON line.
 
 `python -m experiments.generate --workdir=runs/quickstart --prompt='def main(' --num_samples=3 --temperature=0.8`
+`python -m experiments.generate --model=hf:DIR --prompt='Once upon a time' --max_length=50`
 
-What is not given comes from the run's `config.sample`. The prompt may come from a file or, with `--prompt_file=-`, from
-standard input. `--max_length` (which counts the prompt's tokens) and `--num_return_sequences` are aliases known from elsewhere.
+`--model` takes what others trained, a folder in Hugging Face's format or a Hub id, and needs no workdir; it is greedy unless a
+flag asks for sampling. What is not given comes from the run's `config.sample`. The prompt may come from a file or, with
+`--prompt_file=-`, from standard input. `--max_length` (which counts the prompt's tokens) and `--num_return_sequences` are
+aliases known from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import lmjax
 from experiments import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
+_MODEL = flags.DEFINE_string('model', '', 'hf:DIR or hf:NAME, a checkpoint in the format of Hugging Face; or a workdir.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
 _PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')
@@ -38,15 +42,23 @@ _SETTINGS = {
     'seed': flags.DEFINE_integer('seed', None, 'The same seed draws the same samples.'),
 }
 
+_CHOOSING = {'temperature', 'top_k', 'top_p', 'min_p'}  # flags that only sampling heeds
+
 
 def main(_: Sequence[str]) -> int:
-    if not _WORKDIR.value:
-        raise lmjax.UsageError('--workdir: missing; name the folder of a run, as in --workdir=runs/quickstart')
+    name = _MODEL.value or _WORKDIR.value
+    if not name:
+        raise lmjax.UsageError(
+            '--workdir: missing; name the folder of a run, as in --workdir=runs/quickstart, or --model=hf:DIR'
+        )
+    if _MODEL.value and _WORKDIR.value:
+        raise lmjax.UsageError(f'--model={_MODEL.value}: stands beside --workdir={_WORKDIR.value}; give only one of them')
     _refuse_both(_PROMPT, _PROMPT_FILE)
     _refuse_both(_MAX_NEW_TOKENS, _MAX_LENGTH)
     _refuse_both(_NUM_SAMPLES, _NUM_RETURN_SEQUENCES)
     prompt = _prompt()
-    run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
+    run = lmjax.load(name, step=_STEP.value or None)
+    run.need_tokenizer()
     _print(run, prompt, _sampling(run, prompt))
     return 0
 
@@ -84,7 +96,15 @@ def _sampling(run: Any, prompt: str) -> Any:
             raise lmjax.UsageError(
                 f'--max_length={_MAX_LENGTH.value}: the prompt alone has {size} tokens; use {size + 1} or more'
             )
-    return dataclasses.replace(run.config.sample, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    if 'greedy' not in given and not _CHOOSING.isdisjoint(given):
+        given['greedy'] = False  # who asks for a temperature wants to sample
+    sampling = dataclasses.replace(run.config.sample, **given)
+    if sampling.num_samples > 1 and (sampling.greedy or sampling.temperature == 0):
+        raise lmjax.UsageError(
+            f'--num_samples={sampling.num_samples}: there is one most likely continuation; ask for 1 or add --temperature=0.8'
+        )
+    return sampling
 
 
 def _print(run: Any, prompt: str, sampling: Any) -> None:
@@ -101,7 +121,7 @@ def _print(run: Any, prompt: str, sampling: Any) -> None:
     for number, sample in enumerate(found.samples[1:], start=2):
         print(f'--- sample {number} of {sampling.num_samples}\n{prompt}{sample.text}')
     print(f'--- {found.tokens_per_second:,.1f} tokens/s ({found.tokens} tokens; the first after {found.first_seconds:.2f} s)')
-    record = {'workdir': _WORKDIR.value, 'prompt': prompt, **found._asdict()}
+    record = {'workdir': run.workdir, 'prompt': prompt, **found._asdict()}
     record['samples'] = [sample._asdict() for sample in found.samples]
     print(json.dumps(record), flush=True)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.config import DataConfig
+from lmjax.generate.config import SamplingConfig
 from lmjax.interop.checkpoints import read_params, write_params
 from lmjax.interop.decoders import DECODERS, identify
+from lmjax.interop.folders import fresh_folder
 from lmjax.interop.tensors import read_json, write_json
 from lmjax.models.config import TransformerConfig
+from lmjax.ops.positions import POSITIONS
 from lmjax.training.config import Config, TrainConfig
 
 if TYPE_CHECKING:
@@ -46,20 +46,29 @@ def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
     described = read_json(os.path.join(folder, 'config.json'))
     decoder = choose(DECODERS, str(described.get('model_type')), f'{folder}/config.json: model_type')
     try:
-        model = decoder.read(described)
+        model = _typed(decoder.read(described))
         vocab_size = int(described['vocab_size'])
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         if isinstance(error, UsageError):
             raise UsageError(f'{folder}: {error}') from None
-        raise UsageError(
-            f'{folder}/config.json: a field is missing or of the wrong type ({error!r}); fetch it again'
-        ) from error
+        raise UsageError(f'{folder}/config.json: a field is missing or of the wrong type ({error}); fetch it again') from error
     model.scan_layers = scan_layers
     tokenizer = read_tokenizer(folder, vocab_size, _ends(folder, described))
     params = read_params(folder, decoder, model, vocab_size)
     data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context))
     name = os.path.basename(os.path.normpath(name))
-    return Imported(Config(name=name, data=data, model=model, train=TrainConfig(eval_batch_size=1)), params, tokenizer)
+    sample = SamplingConfig(greedy=True)  # what transformers does unless it is asked
+    config = Config(name=name, data=data, model=model, train=TrainConfig(eval_batch_size=1), sample=sample)
+    return Imported(config, params, tokenizer)
+
+
+def _typed(config: TransformerConfig) -> TransformerConfig:
+    """The config itself; raises TypeError for a value that is not of its field's type."""
+    for field in dataclasses.fields(config):
+        value, kind = getattr(config, field.name), type(field.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(f'{field.name}={value!r}: expected {kind.__name__}')
+    return config
 
 
 def find(name: str) -> str:
@@ -117,7 +126,9 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     if not isinstance(model, TransformerConfig):
         raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only decoders can be exported')
     context = model.context or config.data.seq_len
-    model = TransformerConfig(**{**vars(model), 'context': context, 'max_length': model.max_length or context})
+    if POSITIONS[model.position].learned:
+        context = model.max_length or config.data.seq_len  # they know the table's length alone
+    model = dataclasses.replace(model, context=context, max_length=context)
     model_type = identify(model)
     decoder = DECODERS[model_type]
     vocab_size = params['embedding']['tokens'].shape[0]
@@ -147,20 +158,3 @@ def _end_token(tokenizer: Any) -> dict[str, str | None]:
 
     library = tokenizers.Tokenizer.from_str(tokenizer.contents()['tokenizer.json'])
     return {'eos_token': library.id_to_token(tokenizer.end_ids[0])} if tokenizer.end_ids else {}
-
-
-@contextmanager
-def fresh_folder(folder: str) -> Iterator[str]:
-    """A temporary folder beside `folder` that takes its name at the end, or vanishes if something fails."""
-    folder = os.path.abspath(folder)
-    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(f'{folder}: exists and is not an empty folder; name another, nothing is overwritten')
-    temporary = f'{folder}.tmp.{uuid.uuid4().hex[:8]}'
-    try:
-        os.makedirs(temporary)
-        yield temporary
-        os.replace(temporary, folder)
-    except OSError as error:
-        raise UsageError(f'{folder}: cannot be written ({error}); name a folder on a disk with room') from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -23,7 +23,7 @@ text = 'abcdefgh\n' * 20
 tokenizer = CharTokenizer(''.join(sorted(set(text))))
 model = build(NgramConfig(order=3), vocab_size=tokenizer.vocab_size, seq_len=8)
 config = SimpleNamespace(sample=SamplingConfig(max_new_tokens=12, greedy=True))
-run = SimpleNamespace(config=config, model=model, params=model.fit(tokenizer.encode(text)), tokenizer=tokenizer, context=None)
+run = lmjax.Run('w', config, model, model.fit(tokenizer.encode(text)), tokenizer)
 lmjax.load = lambda workdir, step=None: run
 answers = []
 for case in json.load(sys.stdin):
@@ -45,13 +45,13 @@ json.dump(answers, sys.__stdout__)
 """
 
 CASES = {
-    'plain': {'arguments': ['--workdir=w', '--prompt=ab', '--num_samples=2']},
+    'plain': {'arguments': ['--workdir=w', '--prompt=ab', '--num_samples=2', '--top_k=1']},
     'one by default': {'arguments': ['--workdir=w', '--prompt=ab']},
-    'max_length': {'arguments': ['--workdir=w', '--prompt=ab', '--max_length=9', '--num_return_sequences=2']},
+    'max_length': {'arguments': ['--workdir=w', '--prompt=ab', '--max_length=9', '--num_return_sequences=2', '--top_k=1']},
     'stop': {'arguments': ['--workdir=w', '--prompt=ab', '--stop=zz', '--stop=fg']},
     'no prompt': {'arguments': ['--workdir=w', '--max_new_tokens=4']},
     'standard input': {'arguments': ['--workdir=w', '--prompt_file=-'], 'stdin': 'cd'},
-    'drawn': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=1', '--top_k=4']},
+    'drawn': {'arguments': ['--workdir=w', '--temperature=3', '--seed=1', '--top_k=4']},
     'drawn again': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=1', '--top_k=4']},
     'other seed': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=2', '--top_k=4']},
 }
@@ -63,6 +63,9 @@ REFUSED = {
     ),
     'both numbers': (['--workdir=w', '--num_samples=9', '--num_return_sequences=3'], '--num_return_sequences=3: stands beside'),
     'both prompts': (['--workdir=w', '--prompt=a', '--prompt_file=-'], '--prompt_file=-: stands beside --prompt=a; '),
+    'both models': (['--workdir=w', '--model=hf:x'], '--model=hf:x: stands beside --workdir=w; '),
+    'one choice': (['--workdir=w', '--num_samples=3'], '--num_samples=3: there is one most likely continuation; ask'),
+    'cold': (['--workdir=w', '--num_samples=2', '--temperature=0'], '--num_samples=2: there is one most likely'),
     'short': (
         ['--workdir=w', '--prompt=abc', '--max_length=3'],
         '--max_length=3: the prompt alone has 3 tokens; use 4 or more',
