@@ -5,8 +5,8 @@
 Embedding times sqrt(width), sinusoidal positions, post-norm ReLU blocks, dropout 0.5, causal mask, no final norm,
 uniform(-0.1, 0.1) initial embedding and head, zero head bias.
 
-4,494,000 parameters at 10,000 words. Measured: a run of 300 steps (`--config.train.steps=300`) gives 4.557 nats a word,
-perplexity 95.3.
+4,494,000 parameters at 10,000 words. Measured on the standard library (Python 3.11, one run of its 4,000 steps): 3.363 nats a
+word, perplexity 28.9.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, TrainConfig, TransformerConfig

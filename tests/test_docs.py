@@ -112,5 +112,26 @@ def test_the_readme_s_commands_train_score_and_sample(tmp_path):
     record = json.loads(scored.stdout.strip().splitlines()[-1])
     assert record['tokens'] > 0
     assert record['bits_per_byte'] > 0
+    refused = run('experiments.convert', workdir, f'--to=hf:{tmp_path / "exported"}')
+    assert (refused.returncode, refused.stdout) == (2, '')
+    assert refused.stderr.startswith("error: model.feed_forward='squared_relu': no family of transformers has it")
     sampled = run('experiments.generate', workdir, '--prompt=import ', '--max_new_tokens=4')
     assert sampled.returncode == 0, sampled.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_the_readme_s_commands_exchange_checkpoints(tmp_path):
+    """Each command of that section, at a small size and in a folder of its own."""
+    small = ['--config.data.max_documents=100', '--config.train.steps=2', '--config.train.eval_batches=1']
+    section = (ROOT / 'README.md').read_text().split('## Published networks')[1].split('```')[1]
+    lines = [shlex.split(line)[2:] for line in section.strip().splitlines()]
+    modules = ['inspect', 'train', 'convert', 'generate', 'convert']
+    assert [module for module, *_ in lines] == [f'experiments.{name}' for name in modules]
+    for module, *arguments in lines:
+        placed = [re.sub(r'(?<=[=:])(runs/[\w-]+|exported)$', rf'{tmp_path}/\1', argument) for argument in arguments]
+        command = [sys.executable, '-m', module, *placed, *(small if module.endswith('train') else [])]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+        if module.endswith('inspect'):
+            assert json.loads(done.stdout.splitlines()[-1])['parameters'] == 1_557_611_200
+    assert json.loads(done.stdout)['parameters'] == 217_664

@@ -105,10 +105,19 @@ def write_tensors(folder: str, planned: Mapping[str, int], tensors: Iterator[tup
             name, value = next(tensors)
             assert name == expected, (name, expected)
             part[name] = np.ascontiguousarray(value)
-        save_file(part, os.path.join(folder, file), metadata={'format': 'pt'})
+        path = os.path.join(folder, file)
+        save_file(part, path, metadata={'format': 'pt'})
+        os.chmod(path, 0o666 & ~_umask())  # the library makes it readable to its owner alone
     if count > 1:
         where = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
         write_json(os.path.join(folder, INDEX), {'metadata': {'total_size': sum(planned.values())}, 'weight_map': where})
+
+
+def _umask() -> int:
+    """What new files are not allowed (the system tells only when it is set)."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _plan(planned: Mapping[str, int]) -> list[list[str]]:

@@ -26,6 +26,8 @@ def test_what_is_written_is_read_bit_for_bit_in_one_file_or_in_shards(tmp_path, 
         folder.mkdir()
         write(folder)
         assert len(list(folder.glob('*.safetensors'))) == files
+        (folder / 'plain').touch()
+        assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / 'plain').stat().st_mode}
         found = TensorFolder(str(folder))
         assert set(found.index) == set(ARRAYS)
         for name, value in ARRAYS.items():
