@@ -1,6 +1,6 @@
 """Small networks of transformers with random weights, of odd shapes, for every family that we read."""
 
-SIZES = {'vocab_size': 37, 'hidden_size': 20, 'num_hidden_layers': 3, 'num_attention_heads': 4, 'intermediate_size': 28}
+SIZES = {'vocab_size': 37, 'hidden_size': 20, 'num_hidden_layers': 2, 'num_attention_heads': 4, 'intermediate_size': 28}
 LLAMA = {**SIZES, 'num_key_value_heads': 2, 'head_dim': 6, 'max_position_embeddings': 128}
 ENDS = {'bos_token_id': 0, 'eos_token_id': 1, 'pad_token_id': None}
 STRETCHED = {
@@ -11,9 +11,9 @@ STRETCHED = {
     'original_max_position_embeddings': 16,
     'rope_theta': 300.0,
 }
-GPT2 = {'vocab_size': 37, 'n_embd': 20, 'n_layer': 3, 'n_head': 4, 'n_positions': 128}
+GPT2 = {'vocab_size': 37, 'n_embd': 20, 'n_layer': 2, 'n_head': 4, 'n_positions': 128}
 NEOX = {**SIZES, 'max_position_embeddings': 128}
-GEMMA = {**LLAMA, 'num_hidden_layers': 4, 'query_pre_attn_scalar': 10, 'sliding_window': 5}
+GEMMA = {**LLAMA, 'query_pre_attn_scalar': 10, 'sliding_window': 5}
 
 # name -> (model_type, fields): the first of each family in CI, all with -m full
 ODD = {
