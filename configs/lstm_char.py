@@ -4,8 +4,8 @@
 
 Orthogonal recurrent initialisation, forget bias 1, batch 64, 10 epochs.
 
-208,350 parameters at the 222 characters of the standard library, 120,533 at 85. Measured on that library
-(Python 3.11, one run, `--config.train.steps=1000`): 2.070 nats a character, 2.986 bits per byte on the held-out tenth.
+208,350 parameters at the 222 characters of the standard library, 120,533 at 85. Measured on that library (Python 3.11, one run
+of its 24,233 steps, an hour on a busy CPU): 1.282 nats a character, 1.850 bits per byte on the held-out tenth.
 """
 
 from lmjax import Config, DataConfig, OptimConfig, RecurrentConfig, TrainConfig

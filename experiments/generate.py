@@ -23,7 +23,7 @@ import lmjax
 from experiments import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
-_MODEL = flags.DEFINE_string('model', '', 'hf:DIR or hf:NAME, a checkpoint in the format of Hugging Face; or a workdir.')
+_MODEL = flags.DEFINE_string('model', '', 'hf:DIR or hf:NAME, in the format of Hugging Face; gguf:FILE; or a workdir.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
 _PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')

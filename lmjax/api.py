@@ -138,16 +138,16 @@ class Run:
 def load(workdir: str, *, step: int | None = None) -> Run:
     """The run in a folder, at its newest checkpoint or at `step`; needs nothing but the folder.
 
-    'hf:DIR' and 'hf:NAME' are a checkpoint in Hugging Face's format, in a folder or on the Hub.
+    'hf:DIR' and 'hf:NAME' are a checkpoint in Hugging Face's format, in a folder or on the Hub, 'gguf:FILE' one of llama.cpp's.
 
     Raises:
       UsageError: there is no run, no checkpoint, or it does not fit.
     """
     from lmjax.caches import keep_compiled_programs
-    from lmjax.interop.huggingface import PREFIX
+    from lmjax.interop.sources import is_imported
 
-    if workdir.startswith(PREFIX):
-        return _load_imported(workdir, workdir.removeprefix(PREFIX))
+    if is_imported(workdir):
+        return _load_imported(workdir)
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build
     from lmjax.training.restore import load_params
@@ -160,12 +160,12 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
 
 
-def _load_imported(workdir: str, name: str) -> Run:
+def _load_imported(name: str) -> Run:
     from lmjax.caches import keep_compiled_programs
-    from lmjax.interop.huggingface import import_folder
+    from lmjax.interop.sources import import_checkpoint
     from lmjax.models import build
 
     keep_compiled_programs()
-    config, params, tokenizer = import_folder(name)
+    config, params, tokenizer = import_checkpoint(name)
     model = build(config.model, vocab_size=config.data.vocab_size, seq_len=config.data.seq_len)
-    return Run(workdir, config, model, params, tokenizer)
+    return Run(name, config, model, params, tokenizer)

@@ -40,6 +40,7 @@ OWNERS = {
     'tensorflow_datasets': ('lmjax/data/',),
     'tokenizers': ('lmjax/data/', 'lmjax/interop/huggingface.py'),
     'safetensors': ('lmjax/interop/tensors.py',),
+    'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
 }
 # Configs are shared vocabulary: dataclasses without behaviour, which any layer may name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from lmjax.config import UsageError
 from lmjax.interop.decoder_names import Name
 from lmjax.interop.decoders import Decoder
 from lmjax.interop.layouts import TRANSPOSED
-from lmjax.interop.tensors import TensorFolder, write_tensors
+from lmjax.interop.tensors import Stored, write_tensors
 from lmjax.models import build
 from lmjax.models.config import TransformerConfig
 
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 FLOATS = ('F64', 'F32', 'F16', 'BF16')
 SHOWN = 3  # tensors named in an error
 HEAD = Name('lm_head.weight', ('head/w',), TRANSPOSED)
+
+
+class Source(Protocol):
+    """Named tensors under transformers' names."""
+
+    folder: str  # where they are, for error messages
+    index: dict[str, Stored]
+
+    def read(self, name: str) -> np.ndarray: ...
 
 
 class Planned(NamedTuple):
@@ -68,15 +77,14 @@ def _filled(theirs: str, name: Name, i: int) -> Name:
     return Name(theirs.replace('{i}', str(i)), tuple(path.replace('{i}', str(i)) for path in name.ours), name.layout)
 
 
-def read_params(folder: str, decoder: Decoder, config: TransformerConfig, vocab_size: int) -> Tree:
-    """The parameters in a folder, float32, in the layout that `config.scan_layers` asks for.
+def read_params(tensors: Source, decoder: Decoder, config: TransformerConfig, vocab_size: int) -> Tree:
+    """The parameters of a checkpoint, float32, in the layout that `config.scan_layers` asks for.
 
     Beside the parameters themselves no more than one stack of layers of one tensor is in memory.
 
     Raises:
       UsageError: tensors are missing, left over, of another shape than config.json says, or no floating-point numbers.
     """
-    tensors = TensorFolder(folder)
     planned = _found(tensors, decoder, plan(decoder, config, vocab_size))
     head_width = config.head_width or config.width // config.heads
     found: dict[str, Any] = {}
@@ -111,7 +119,7 @@ def _tree(flat: dict[str, Any]) -> Tree:
     return tree
 
 
-def _found(tensors: TensorFolder, decoder: Decoder, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
+def _found(tensors: Source, decoder: Decoder, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
     """Their names as this folder spells them; everything is compared here."""
     index, folder = tensors.index, tensors.folder
     bare = not any(name.startswith(decoder.prefix) for name in index)  # saved without its head's class

@@ -5,35 +5,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from lmjax.config import UsageError, choose, require
-from lmjax.data.config import DataConfig
-from lmjax.generate.config import SamplingConfig
-from lmjax.interop.checkpoints import read_params, write_params
+from lmjax.config import UsageError, require
+from lmjax.interop.checkpoints import write_params
 from lmjax.interop.decoders import DECODERS, identify
 from lmjax.interop.folders import fresh_folder
-from lmjax.interop.tensors import read_json, write_json
+from lmjax.interop.imported import Imported, read_checkpoint
+from lmjax.interop.tensors import TensorFolder, read_json, write_json
 from lmjax.models.config import TransformerConfig
 from lmjax.ops.positions import POSITIONS
-from lmjax.training.config import Config, TrainConfig
+from lmjax.training.config import Config
 
 if TYPE_CHECKING:
     from lmjax.data.tokenizers import Tokenizer
     from lmjax.types import Tree
 
-PREFIX = 'hf:'
 DTYPES = ('float32', 'bfloat16', 'float16')
 FILES = ('*.safetensors', '*.safetensors.index.json', 'config.json', 'generation_config.json', 'tokenizer*.json')
-WINDOW = 1024  # tokens in which an imported network scores text, if it reads as many
-
-
-class Imported(NamedTuple):
-    """What a folder held; `tokenizer` is None where it had none."""
-
-    config: Config
-    params: Tree
-    tokenizer: Tokenizer | None
 
 
 def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
@@ -44,31 +33,15 @@ def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
     """
     folder = find(name)
     described = read_json(os.path.join(folder, 'config.json'))
-    decoder = choose(DECODERS, str(described.get('model_type')), f'{folder}/config.json: model_type')
-    try:
-        model = _typed(decoder.read(described))
-        vocab_size = int(described['vocab_size'])
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        if isinstance(error, UsageError):
-            raise UsageError(f'{folder}: {error}') from None
-        raise UsageError(f'{folder}/config.json: a field is missing or of the wrong type ({error}); fetch it again') from error
-    model.scan_layers = scan_layers
-    tokenizer = read_tokenizer(folder, vocab_size, _ends(folder, described))
-    params = read_params(folder, decoder, model, vocab_size)
-    data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context))
-    name = os.path.basename(os.path.normpath(name))
-    sample = SamplingConfig(greedy=True)  # what transformers does unless it is asked
-    config = Config(name=name, data=data, model=model, train=TrainConfig(eval_batch_size=1), sample=sample)
-    return Imported(config, params, tokenizer)
-
-
-def _typed(config: TransformerConfig) -> TransformerConfig:
-    """The config itself; raises TypeError for a value that is not of its field's type."""
-    for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), type(field.default)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise TypeError(f'{field.name}={value!r}: expected {kind.__name__}')
-    return config
+    ends = _ends(folder, described)
+    return read_checkpoint(
+        os.path.basename(os.path.normpath(name)),
+        described,
+        lambda: TensorFolder(folder),
+        lambda vocab_size: read_tokenizer(folder, vocab_size, ends),
+        label=f'{folder}/config.json',
+        scan_layers=scan_layers,
+    )
 
 
 def find(name: str) -> str:

@@ -58,7 +58,7 @@ def test_an_export_loads_as_what_it_was(made):
 
 def test_a_workdir_is_made_of_it_whole_or_not_at_all(made, tmp_path):
     *_, params, _, folder = made
-    config, count = import_workdir(str(folder), str(tmp_path / 'w'), scan_layers=True)
+    config, count = import_workdir(f'hf:{folder}', str(tmp_path / 'w'), scan_layers=True)
     assert count == sum(leaf.size for leaf in jax.tree.leaves(params))
     run = lmjax.load(str(tmp_path / 'w'))
     assert run.config == config
@@ -67,9 +67,9 @@ def test_a_workdir_is_made_of_it_whole_or_not_at_all(made, tmp_path):
     assert export_folder(run.config, run.params, run.tokenizer, str(tmp_path / 'again')) == 'llama'
     same(import_folder(str(tmp_path / 'again')).params, params)
     with pytest.raises(UsageError, match='exists and is not an empty folder; name another, nothing is overwritten'):
-        import_workdir(str(folder), str(tmp_path / 'w'))
+        import_workdir(f'hf:{folder}', str(tmp_path / 'w'))
     with pytest.raises(UsageError, match=r'config\.json: missing'):
-        import_workdir(str(tmp_path / 'w' / 'checkpoints'), str(tmp_path / 'other'))
+        import_workdir(f'hf:{tmp_path / "w" / "checkpoints"}', str(tmp_path / 'other'))
     assert sorted(path.name for path in tmp_path.iterdir()) == ['again', 'w']
 
 
