@@ -10,6 +10,8 @@ start from its parameters with `--init_from`. A network that no family of transf
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -53,7 +55,11 @@ def _write() -> dict[str, object]:
     run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
     folder = _TO.value.removeprefix('hf:')
     model_type = export_folder(run.config, run.params, run.tokenizer, folder, dtype=_DTYPE.value)
-    return {'workdir': _WORKDIR.value, 'to': _TO.value, 'model_type': model_type, 'dtype': _DTYPE.value}
+    has_tokenizer = os.path.isfile(os.path.join(folder, 'tokenizer.json'))
+    if not has_tokenizer:
+        print(f'{folder}: the network alone; a {run.config.data.tokenizer} tokenizer has no tokenizer.json', file=sys.stderr)
+    written = {'model_type': model_type, 'dtype': _DTYPE.value, 'tokenizer': has_tokenizer}
+    return {'workdir': _WORKDIR.value, 'to': _TO.value, **written}
 
 
 if __name__ == '__main__':

@@ -100,10 +100,11 @@ def _put(found: dict[str, Any], path: str, value: np.ndarray, config: Transforme
     first, _, rest = path.partition('/')
     if first == 'layers' and config.scan_layers:
         i, _, rest = rest.partition('/')
-        stacked = found.setdefault(f'layers/{rest}', np.empty((config.depth, *value.shape), np.float32))
-        stacked[int(i)] = value
+        if int(i) == 0:
+            found[f'layers/{rest}'] = np.empty((config.depth, *value.shape), np.float32)
+        found[f'layers/{rest}'][int(i)] = value
         if int(i) == config.depth - 1:
-            found[f'layers/{rest}'] = jnp.array(stacked)
+            found[f'layers/{rest}'] = jnp.array(found[f'layers/{rest}'])
     else:
         found[path] = jnp.array(value, jnp.float32)
 
@@ -152,14 +153,16 @@ def write_params(folder: str, decoder: Decoder, config: TransformerConfig, param
     """Writes the parameters as safetensors of `dtype` (a name that NumPy or ml_dtypes knows)."""
     vocab_size = params['embedding']['tokens'].shape[0]
     planned = plan(decoder, config, vocab_size)
-    layers = unstack_lazily(params['layers'], config)
 
     def own(path: str) -> Array:
         first, *rest = path.split('/')
-        node = layers(rest.pop(0)) if first == 'layers' else params[first]
+        node, layer = params[first], ''
+        if first == 'layers':
+            layer = rest.pop(0)
+            node = node if config.scan_layers else node[layer]
         for name in rest:
             node = node[name]
-        return np.asarray(node)
+        return np.asarray(node[int(layer)] if layer and config.scan_layers else node)
 
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
         for name, _ in planned:
@@ -167,10 +170,3 @@ def write_params(folder: str, decoder: Decoder, config: TransformerConfig, param
 
     size = jnp.dtype(dtype).itemsize
     write_tensors(folder, {name.theirs: math.prod(shape) * size for name, shape in planned}, tensors())
-
-
-def unstack_lazily(layers: Tree, config: TransformerConfig) -> Any:
-    """Index (as text) -> parameters of that layer, of a stack or of separate ones."""
-    if not config.scan_layers:
-        return layers.__getitem__
-    return lambda i: jax.tree.map(lambda leaf: leaf[int(i)], layers)
