@@ -11,6 +11,7 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data import bpe
+from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.tokenizers import TOKENIZERS, load_tokenizer, tokenizer_class
 
 TEXTS = [
@@ -27,7 +28,8 @@ def make(kind, vocab_size=0):
 
 @pytest.fixture(scope='module')
 def made():
-    return {kind: make(kind, 300 if kind == 'bpe' else 0) for kind in TOKENIZERS}
+    found = {kind: make(kind, 300 if kind == 'bpe' else 0) for kind in TOKENIZERS if tokenizer_class(kind).trainable}
+    return found | {'library': LibraryTokenizer(found['bpe'].contents()['tokenizer.json'], size=310, ends=(0,))}
 
 
 def fuzzed(number, alphabet=None):
@@ -213,3 +215,17 @@ def test_unknown_kind_and_missing_folder(tmp_path):
     (tmp_path / 'vocabulary.json').write_text('{"kind"')
     with pytest.raises(UsageError, match='no readable tokenizer there'):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_comes_with_a_checkpoint(made):
+    library, bpe = made['library'], made['bpe']
+    assert library.encode(TEXTS[0]).tolist() == bpe.encode(TEXTS[0]).tolist()
+    assert library.decode([*library.encode('def'), 0, 305]) == 'def'  # the separator, and a row that no token has
+    assert (library.vocab_size, library.end_ids, library.lossless) == (310, (0,), True)
+    assert not library.byte_lengths[bpe.vocab_size :].any()
+    with pytest.raises(UsageError, match=r"data\.tokenizer='library': comes with a checkpoint and is not trained"):
+        make('library')
+    with pytest.raises(UsageError, match='has 300 tokens and the network 299; the tokenizer and the network do not belong'):
+        LibraryTokenizer(bpe.contents()['tokenizer.json'], size=299)
+    with pytest.raises(UsageError, match=r'tokenizer\.json: not a tokenizer of the tokenizers library'):
+        LibraryTokenizer('{}')
