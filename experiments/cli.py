@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from lmjax.config import UsageError, leaves, nearest
+from lmjax.config import UsageError, first_line, leaves, nearest
 from lmjax.training.memory import keep_freed_memory
 
 
@@ -55,7 +55,7 @@ def _parse(argv: list[str]) -> list[str]:
         raise
     except Exception as error:  # the parser raises whatever the config file and its fields raise
         _explain_override(argv)
-        raise UsageError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise UsageError(first_line(error)) from error
 
 
 def _load_config(argv: Sequence[str]) -> None:

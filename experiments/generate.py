@@ -22,8 +22,8 @@ from absl import flags
 import lmjax
 from experiments import cli
 
-_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
-_MODEL = flags.DEFINE_string('model', '', 'hf:DIR or hf:NAME, in the format of Hugging Face; gguf:FILE; or a workdir.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
+_MODEL = flags.DEFINE_string('model', None, 'hf:DIR or hf:NAME, in the format of Hugging Face; gguf:FILE; or a workdir.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
 _PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')
@@ -51,8 +51,7 @@ def main(_: Sequence[str]) -> int:
         raise lmjax.UsageError(
             '--workdir: missing; name the folder of a run, as in --workdir=runs/quickstart, or --model=hf:DIR'
         )
-    if _MODEL.value and _WORKDIR.value:
-        raise lmjax.UsageError(f'--model={_MODEL.value}: stands beside --workdir={_WORKDIR.value}; give only one of them')
+    _refuse_both(_WORKDIR, _MODEL)
     _refuse_both(_PROMPT, _PROMPT_FILE)
     _refuse_both(_MAX_NEW_TOKENS, _MAX_LENGTH)
     _refuse_both(_NUM_SAMPLES, _NUM_RETURN_SEQUENCES)

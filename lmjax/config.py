@@ -19,6 +19,11 @@ class UsageError(ValueError):
     """Bad input from a person: one line that names field, value and remedy. Entry points print it and exit 2."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, for a place within a line of ours: its first line, or its class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def free(default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
     """A config field that may change when a run is resumed (mesh, logging, cadences)."""
     if default is not dataclasses.MISSING:

@@ -17,7 +17,9 @@ from lmjax.interop.decoders import Decoder
 from lmjax.interop.layouts import TRANSPOSED
 from lmjax.interop.tensors import Stored, write_tensors
 from lmjax.models import build
+from lmjax.models.blocks import head_sizes
 from lmjax.models.config import TransformerConfig
+from lmjax.training.checkpoint.structure import flatten, unflatten
 
 if TYPE_CHECKING:
     from lmjax.types import Array, Tree
@@ -45,28 +47,24 @@ class Planned(NamedTuple):
 
 def plan(decoder: Decoder, config: TransformerConfig, vocab_size: int) -> list[Planned]:
     """Their tensors for a network, in order; every parameter of ours is in exactly one of them."""
-    shapes = _shapes(config, vocab_size)
+    apart = flatten(_abstract(dataclasses.replace(config, scan_layers=False), vocab_size))
     names = [_filled(decoder.prefix + name.theirs, name, i) for name in decoder.names for i in _layers(name, config)]
     names.append(Name(decoder.head, HEAD.ours, HEAD.layout))
     planned, said = [], set()
     for name in names:
-        if all(path in shapes for path in name.ours):
-            example = tuple(jax.ShapeDtypeStruct(shapes[path], jnp.float32) for path in name.ours)
+        if all(path in apart for path in name.ours):
+            example = tuple(apart[path] for path in name.ours)
             planned.append(Planned(name, jax.eval_shape(name.layout.pack, example).shape))
             said |= set(name.ours)
-    if unsaid := sorted(set(shapes) - said):
+    if unsaid := sorted(set(apart) - said):
         raise UsageError(f'model: {decoder.architecture} has no tensor for {", ".join(unsaid[:SHOWN])}; choose another family')
     return planned
 
 
-def _shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of our parameters, layer by layer."""
-    apart = dataclasses.replace(config, scan_layers=False)
-    model = build(apart, vocab_size=vocab_size, seq_len=config.context)
-    tree = jax.eval_shape(model.init, jax.random.key(0), {})
-    return {
-        jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+def _abstract(config: TransformerConfig, vocab_size: int) -> Tree:
+    """Shapes and types of our parameters."""
+    model = build(config, vocab_size=vocab_size, seq_len=config.context)
+    return jax.eval_shape(model.init, jax.random.key(0), {})
 
 
 def _layers(name: Name, config: TransformerConfig) -> list[int]:
@@ -86,38 +84,34 @@ def read_params(tensors: Source, decoder: Decoder, config: TransformerConfig, vo
       UsageError: tensors are missing, left over, of another shape than config.json says, or no floating-point numbers.
     """
     planned = _found(tensors, decoder, plan(decoder, config, vocab_size))
-    head_width = config.head_width or config.width // config.heads
+    _, _, head_width = head_sizes(config)
     found: dict[str, Any] = {}
     for theirs, name, _ in planned:
         value = tensors.read(theirs)
         for path, own in zip(name.ours, name.layout.unpack(value, head_width), strict=True):
             _put(found, path, own, config)
-    return _tree(found)
+    return unflatten(_abstract(config, vocab_size), found)
 
 
 def _put(found: dict[str, Any], path: str, value: np.ndarray, config: TransformerConfig) -> None:
     """Keeps a parameter as an array of its own; a layer's, where layers are scanned, in its place of their stack."""
-    first, _, rest = path.partition('/')
-    if first == 'layers' and config.scan_layers:
-        i, _, rest = rest.partition('/')
-        if int(i) == 0:
-            found[f'layers/{rest}'] = np.empty((config.depth, *value.shape), np.float32)
-        found[f'layers/{rest}'][int(i)] = value
-        if int(i) == config.depth - 1:
-            found[f'layers/{rest}'] = jnp.array(found[f'layers/{rest}'])
-    else:
+    path, layer = _kept(path, config)
+    if layer is None:
         found[path] = jnp.array(value, jnp.float32)
+        return
+    if layer == 0:
+        found[path] = np.empty((config.depth, *value.shape), np.float32)
+    found[path][layer] = value
+    if layer == config.depth - 1:
+        found[path] = jnp.array(found[path])
 
 
-def _tree(flat: dict[str, Any]) -> Tree:
-    tree: Tree = {}
-    for path, value in flat.items():
-        node = tree
-        *folders, last = path.split('/')
-        for name in folders:
-            node = node.setdefault(name, {})
-        node[last] = value
-    return tree
+def _kept(path: str, config: TransformerConfig) -> tuple[str, int | None]:
+    """Where the parameter of a layer is: its path, and its place in a stack (None: it stands alone)."""
+    if not config.scan_layers or not path.startswith('layers/'):
+        return path, None
+    layers, i, rest = path.split('/', 2)
+    return f'{layers}/{rest}', int(i)
 
 
 def _found(tensors: Source, decoder: Decoder, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
@@ -154,15 +148,11 @@ def write_params(folder: str, decoder: Decoder, config: TransformerConfig, param
     vocab_size = params['embedding']['tokens'].shape[0]
     planned = plan(decoder, config, vocab_size)
 
+    flat = flatten(params)
+
     def own(path: str) -> Array:
-        first, *rest = path.split('/')
-        node, layer = params[first], ''
-        if first == 'layers':
-            layer = rest.pop(0)
-            node = node if config.scan_layers else node[layer]
-        for name in rest:
-            node = node[name]
-        return np.asarray(node[int(layer)] if layer and config.scan_layers else node)
+        path, layer = _kept(path, config)
+        return np.asarray(flat[path] if layer is None else flat[path][layer])
 
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
         for name, _ in planned:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmjax.config import UsageError, choose, require
+from lmjax.models.blocks import head_sizes
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import inner_width
 
@@ -25,6 +26,29 @@ def only(config: Json, field: str, *accepted: Any) -> None:
     found = config.get(field, accepted[0])
     known = ' or '.join(repr(choice) for choice in accepted)
     require(found in accepted, f'config.json: {field}', found, f'only {known} is known here')
+
+
+# Sizes, ours -> theirs: the name that is written, and others that are read.
+SIZES = {
+    'width': ('hidden_size',),
+    'depth': ('num_hidden_layers',),
+    'heads': ('num_attention_heads',),
+    'context': ('max_position_embeddings',),
+}
+GPT2_SIZES = {
+    'width': ('n_embd', 'hidden_size'),
+    'depth': ('n_layer', 'num_hidden_layers'),
+    'heads': ('n_head', 'num_attention_heads'),
+    'context': ('n_positions', 'max_position_embeddings'),
+}
+
+
+def sizes_read(config: Json, names: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    return {ours: value(config, *theirs) for ours, theirs in names.items()}
+
+
+def sizes_write(config: TransformerConfig, names: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    return {theirs[0]: getattr(config, ours) for ours, theirs in names.items()}
 
 
 def rotary_read(config: Json) -> dict[str, Any]:
@@ -72,16 +96,13 @@ def theirs_of(table: Mapping[str, str], ours: str) -> str:
 
 def llama_read(config: Json, **more: Any) -> TransformerConfig:
     """What Llama, Mistral, Qwen and Gemma share."""
-    heads, width = value(config, 'num_attention_heads'), value(config, 'hidden_size')
+    sizes = sizes_read(config, SIZES)
     return TransformerConfig(
         **{
-            'width': width,
-            'depth': value(config, 'num_hidden_layers'),
-            'heads': heads,
-            'kv_heads': config.get('num_key_value_heads') or heads,
-            'head_width': config.get('head_dim') or width // heads,
+            **sizes,
+            'kv_heads': config.get('num_key_value_heads') or sizes['heads'],
+            'head_width': config.get('head_dim') or sizes['width'] // sizes['heads'],
             'ff_width': value(config, 'intermediate_size'),
-            'context': value(config, 'max_position_embeddings'),
             'norm': 'rms',
             'norm_eps': value(config, 'rms_norm_eps'),
             'feed_forward': choose(GATED, value(config, 'hidden_act', 'hidden_activation'), 'config.json: hidden_act'),
@@ -94,14 +115,12 @@ def llama_read(config: Json, **more: Any) -> TransformerConfig:
 
 def llama_write(config: TransformerConfig, **more: Any) -> dict[str, Any]:
     c = config
+    _, kv_heads, head_width = head_sizes(c)
     return {
-        'hidden_size': c.width,
-        'num_hidden_layers': c.depth,
-        'num_attention_heads': c.heads,
-        'num_key_value_heads': c.kv_heads or c.heads,
-        'head_dim': c.head_width or c.width // c.heads,
+        **sizes_write(c, SIZES),
+        'num_key_value_heads': kv_heads,
+        'head_dim': head_width,
         'intermediate_size': inner_width(c),
-        'max_position_embeddings': c.context,
         'rms_norm_eps': c.norm_eps,
         'hidden_act': theirs_of(GATED, c.feed_forward),
         'tie_word_embeddings': c.tied,
@@ -154,7 +173,8 @@ def gemma2_read(config: Json) -> TransformerConfig:
 
 def gemma2_write(config: TransformerConfig) -> dict[str, Any]:
     c = config
-    scalar = (c.attention_scale or (c.head_width or c.width // c.heads) ** -0.5) ** -2
+    _, _, head_width = head_sizes(c)
+    scalar = (c.attention_scale or head_width**-0.5) ** -2
     return llama_write(
         c,
         hidden_activation=theirs_of(GATED, c.feed_forward),
@@ -169,14 +189,11 @@ def gpt2_read(config: Json) -> TransformerConfig:
     only(config, 'scale_attn_weights', True)
     only(config, 'scale_attn_by_inverse_layer_idx', False)
     only(config, 'add_cross_attention', False)
-    width, context = value(config, 'n_embd', 'hidden_size'), value(config, 'n_positions', 'max_position_embeddings')
+    sizes = sizes_read(config, GPT2_SIZES)
     return TransformerConfig(
-        width=width,
-        depth=value(config, 'n_layer', 'num_hidden_layers'),
-        heads=value(config, 'n_head', 'num_attention_heads'),
-        ff_width=config.get('n_inner') or 4 * width,
-        max_length=context,
-        context=context,
+        **sizes,
+        ff_width=config.get('n_inner') or 4 * sizes['width'],
+        max_length=sizes['context'],
         position='learned',
         norm='layer',
         norm_eps=value(config, 'layer_norm_epsilon'),
@@ -189,11 +206,8 @@ def gpt2_read(config: Json) -> TransformerConfig:
 def gpt2_write(config: TransformerConfig) -> dict[str, Any]:
     c = config
     return {
-        'n_embd': c.width,
-        'n_layer': c.depth,
-        'n_head': c.heads,
+        **sizes_write(c, GPT2_SIZES),
         'n_inner': inner_width(c),
-        'n_positions': c.max_length,
         'layer_norm_epsilon': c.norm_eps,
         'activation_function': theirs_of(PLAIN, c.feed_forward),
         'tie_word_embeddings': c.tied,
@@ -207,11 +221,8 @@ def neox_read(config: Json) -> TransformerConfig:
     rotary = rotary_read({**old, **config})
     new = config.get('rope_parameters') or {}
     return TransformerConfig(
-        width=value(config, 'hidden_size'),
-        depth=value(config, 'num_hidden_layers'),
-        heads=value(config, 'num_attention_heads'),
+        **sizes_read(config, SIZES),
         ff_width=value(config, 'intermediate_size'),
-        context=value(config, 'max_position_embeddings'),
         block='parallel' if config.get('use_parallel_residual', True) else 'sequential',
         rotary_fraction=new.get('partial_rotary_factor') or config.get('rotary_pct') or 0.25,
         norm='layer',
@@ -227,11 +238,8 @@ def neox_write(config: TransformerConfig) -> dict[str, Any]:
     c = config
     rotary = rotary_write(c)
     return {
-        'hidden_size': c.width,
-        'num_hidden_layers': c.depth,
-        'num_attention_heads': c.heads,
+        **sizes_write(c, SIZES),
         'intermediate_size': inner_width(c),
-        'max_position_embeddings': c.context,
         'use_parallel_residual': c.block == 'parallel',
         'rotary_pct': c.rotary_fraction,
         'rotary_emb_base': rotary['rope_theta'],

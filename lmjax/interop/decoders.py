@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lmjax.config import UsageError
 from lmjax.interop import decoder_configs as configs
 from lmjax.interop.decoder_names import BOTH, GPT2_NAMES, NEOX_NAMES, PRE, Name, llama_names
+from lmjax.models.blocks import head_sizes
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import inner_width
 from lmjax.ops.positions import POSITIONS
@@ -66,7 +67,7 @@ MANNER = ('dropout', 'init', 'init_scale', 'dtype', 'attention', 'scan_layers', 
 def canonical(config: TransformerConfig) -> dict[str, Any]:
     """What a config computes, each thing said in one way: defaults filled in, fields without effect at theirs."""
     c = dataclasses.replace(config)
-    c.kv_heads, c.head_width, c.ff_width = c.kv_heads or c.heads, c.head_width or c.width // c.heads, inner_width(c)
+    (_, c.kv_heads, c.head_width), c.ff_width = head_sizes(c), inner_width(c)
     c.attention_scale = c.attention_scale or c.head_width**-0.5
     plain = TransformerConfig()
     rotary = ['rotary_scaling', 'rotary_factor', 'rotary_low', 'rotary_high', 'rotary_original']

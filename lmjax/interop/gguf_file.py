@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmjax.config import UsageError, require
+from lmjax.config import UsageError, first_line, require
 from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import Stored
 
@@ -75,8 +75,7 @@ class GgufFile:
                 name: Stored(tuple(int(size) for size in tensor.shape[::-1]), 'F32') for name, tensor in self._tensors.items()
             }
         except Exception as error:  # a file that someone made may trip the reader anywhere
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UsageError(f'{path}: not a readable GGUF file ({why}); fetch it again') from error
+            raise UsageError(f'{path}: not a readable GGUF file ({first_line(error)}); fetch it again') from error
         for tensor in self._reader.tensors:
             kind = tensor.tensor_type.name
             require(kind in TYPES, f'{path}: {tensor.name} is of type', kind, f'only {", ".join(TYPES)} are read')

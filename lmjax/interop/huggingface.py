@@ -7,15 +7,16 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from lmjax.config import UsageError, require
+from lmjax.config import UsageError, first_line, require
 from lmjax.interop.checkpoints import write_params
 from lmjax.interop.decoders import DECODERS, identify
 from lmjax.interop.folders import fresh_folder
 from lmjax.interop.imported import Imported, read_checkpoint
-from lmjax.interop.tensors import TensorFolder, read_json, write_json
+from lmjax.interop.tensors import TensorFolder, read_json
 from lmjax.models.config import TransformerConfig
 from lmjax.ops.positions import POSITIONS
 from lmjax.training.config import Config
+from lmjax.training.workdir import write_json
 
 if TYPE_CHECKING:
     from lmjax.data.tokenizers import Tokenizer
@@ -62,7 +63,7 @@ def find(name: str) -> str:
     try:
         return huggingface_hub.snapshot_download(name, allow_patterns=list(FILES))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         remedy = 'name a folder, or download it where there is a network'
         raise UsageError(
             f'hf:{name}: neither a folder, nor in the cache, nor to be had from the Hub ({why}); {remedy}'

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from lmjax.interop.gguf_file import import_gguf
-from lmjax.interop.huggingface import import_folder
-from lmjax.interop.imported import Imported
+import importlib
+from typing import TYPE_CHECKING
 
-# prefix -> (what follows the colon, *, scan_layers) -> Imported
-SOURCES = {'hf': import_folder, 'gguf': import_gguf}
+if TYPE_CHECKING:
+    from lmjax.interop.imported import Imported
+
+# prefix -> 'module:function' with signature (what follows the colon, *, scan_layers) -> Imported
+SOURCES = {
+    'hf': 'lmjax.interop.huggingface:import_folder',
+    'gguf': 'lmjax.interop.gguf_file:import_gguf',
+}
 
 
 def is_imported(name: str) -> bool:
     """Whether a name means a checkpoint of someone else's, and not a workdir."""
-    return name.partition(':')[0] in SOURCES and ':' in name
+    kind, colon, _ = name.partition(':')
+    return bool(colon) and kind in SOURCES
 
 
 def import_checkpoint(name: str, *, scan_layers: bool = False) -> Imported:
@@ -22,4 +28,5 @@ def import_checkpoint(name: str, *, scan_layers: bool = False) -> Imported:
       UsageError: no such checkpoint, or one that is not known, damaged or contradicts itself.
     """
     kind, _, rest = name.partition(':')
-    return SOURCES[kind](rest, scan_layers=scan_layers)
+    module, _, function = SOURCES[kind].partition(':')
+    return getattr(importlib.import_module(module), function)(rest, scan_layers=scan_layers)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 - teaches NumPy the name 'bfloat16'
 import numpy as np
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, first_line
+from lmjax.training.workdir import write_json
 
 SINGLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 SHARD_BYTES = 1 << 29  # a shard is built in memory before it is written
@@ -44,7 +45,7 @@ class TensorFolder:
         try:
             return self._open(file).get_tensor(name)
         except (SafetensorError, TypeError, ValueError, OSError) as error:
-            raise UsageError(f'{os.path.join(self.folder, file)}: {name} cannot be read ({_line(error)})') from error
+            raise UsageError(f'{os.path.join(self.folder, file)}: {name} cannot be read ({first_line(error)})') from error
 
     def _open(self, file: str) -> Any:
         from safetensors import SafetensorError, safe_open
@@ -54,7 +55,7 @@ class TensorFolder:
             try:
                 self._files[file] = safe_open(path, framework='numpy')
             except (SafetensorError, OSError, ValueError) as error:
-                raise UsageError(f'{path}: not a readable safetensors file ({_line(error)}); fetch it again') from error
+                raise UsageError(f'{path}: not a readable safetensors file ({first_line(error)}); fetch it again') from error
         return self._files[file]
 
 
@@ -140,17 +141,7 @@ def read_json(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f'{path}: missing; name a folder with a checkpoint of transformers') from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f'{path}: not readable as JSON ({_line(error)}); fetch it again') from error
+        raise UsageError(f'{path}: not readable as JSON ({first_line(error)}); fetch it again') from error
     if not isinstance(found, dict):
         raise UsageError(f'{path}: a JSON object is expected, found {type(found).__name__}; fetch it again')
     return found
-
-
-def write_json(path: str, value: Any) -> None:
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(value, file, indent=2)
-        file.write('\n')
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

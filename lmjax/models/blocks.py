@@ -87,6 +87,12 @@ def norm_of(config: TransformerConfig, name: str | None) -> NormLayer:
     return NormLayer(config.norm, config.bias, config.norm_eps, name=name)
 
 
+def head_sizes(config: TransformerConfig) -> tuple[int, int, int]:
+    """Query heads, key/value heads, head width."""
+    c = config
+    return c.heads, c.kv_heads or c.heads, c.head_width or c.width // c.heads
+
+
 def rates_of(config: TransformerConfig, head_width: int) -> np.ndarray:
     """How fast each rotated pair of a head's channels turns, in radians a token."""
     c = config
@@ -105,14 +111,9 @@ class SelfAttention(nn.Module):
 
     config: TransformerConfig
 
-    def sizes(self) -> tuple[int, int, int]:
-        """Query heads, key/value heads, head width."""
-        c = self.config
-        return c.heads, c.kv_heads or c.heads, c.head_width or c.width // c.heads
-
     def project(self, name: str, x_CxD: Any, context: Context, heads: int, axis: str) -> Any:
         """x W (+ b), split into rows and heads."""
-        c, (_, _, K) = self.config, self.sizes()
+        c, (_, _, K) = self.config, head_sizes(self.config)
         init = init_of(c.init, 'inner', c.width, heads * K, c.depth)
         w_DxHxK = weight(self, f'w_{name}', (c.width, heads, K), ('embed', axis, 'head_width'), init)
         y_CxJ = product(x_CxD, w_DxHxK.astype(x_CxD.dtype).reshape(c.width, heads * K))
@@ -124,7 +125,7 @@ class SelfAttention(nn.Module):
 
     def prepare(self, q_BxTxHxK: Any, k_BxTxGxK: Any, context: Context) -> tuple[Any, Any]:
         """Query/key norm, then rotation."""
-        c, (_, _, K) = self.config, self.sizes()
+        c, (_, _, K) = self.config, head_sizes(self.config)
         if c.qk_norm:
             q_BxTxHxK = rms_norm(q_BxTxHxK, weight(self, 'q_norm', (K,), ('head_width',), constant(1.0)), eps=c.norm_eps)
             k_BxTxGxK = rms_norm(k_BxTxGxK, weight(self, 'k_norm', (K,), ('head_width',), constant(1.0)), eps=c.norm_eps)
@@ -137,7 +138,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x_CxD: Any, context: Context, cache: Any = None) -> tuple[Any, Any]:
-        c, (H, G, K) = self.config, self.sizes()
+        c, (H, G, K) = self.config, head_sizes(self.config)
         q_BxTxHxK = self.project('q', x_CxD, context, H, 'heads')
         k_BxSxGxK = self.project('k', x_CxD, context, G, 'kv_heads')
         v_BxSxGxK = self.project('v', x_CxD, context, G, 'kv_heads')
@@ -158,7 +159,7 @@ class SelfAttention(nn.Module):
 
     def join(self, heads_BxTxHxK: Any) -> Any:
         """Concat(heads) W_O (+ b), C x D."""
-        c, (H, _, K) = self.config, self.sizes()
+        c, (H, _, K) = self.config, head_sizes(self.config)
         init = init_of(c.init, 'residual', H * K, c.width, c.depth)
         w_HxKxD = weight(self, 'w_o', (H, K, c.width), ('heads', 'head_width', 'embed'), init)
         heads_CxJ = heads_BxTxHxK.reshape(-1, H * K)

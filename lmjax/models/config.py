@@ -30,9 +30,8 @@ class TransformerConfig:
     norm_eps: float = 1e-5
     final_norm: bool = True
     residual: str = 'add'  # RESIDUALS: add, none
-    feed_forward: str = (
-        'gelu'  # FEED_FORWARDS: relu, gelu, gelu_tanh, silu, squared_relu, geglu, geglu_tanh, swiglu, reglu, two_relu
-    )
+    # FEED_FORWARDS: relu, gelu, gelu_tanh, silu, squared_relu, two_relu; gated: geglu, geglu_tanh, swiglu, reglu
+    feed_forward: str = 'gelu'
     window: int = 0  # sliding attention window in tokens, itself counted; 0: all before
     global_every: int = 0  # every so many layers, the last of them sees all before in spite of the window; 0: none does
     attention_scale: float = 0.0  # of the attention logits; 0: head_width ** -0.5

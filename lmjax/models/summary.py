@@ -46,14 +46,19 @@ def summarize(model: Model, *, seq_len: int) -> list[Row]:
     return rows if 'head' in params else [*rows, Row('head', None, (), 0, work['head'], 1)]
 
 
-def module_flops(model: Model, params: Tree, *, seq_len: int) -> dict[str, float]:
-    """Forward operations per token of each module, those within it included; '' is the whole network."""
+def forward_flops(model: Model, params: Tree, *, seq_len: int) -> dict[str, int]:
+    """Operations of a forward pass over one window, the logits included, by named scope; params may be abstract."""
 
     def forward(params: Any, ids: Any) -> Any:
         return model.score(params, model.apply(params, Inputs(ids)).hidden)
 
+    return flops_by_scope(forward, params, jax.ShapeDtypeStruct((1, seq_len), np.int32))
+
+
+def module_flops(model: Model, params: Tree, *, seq_len: int) -> dict[str, float]:
+    """Forward operations per token of each module, those within it included; '' is the whole network."""
     work: dict[str, float] = defaultdict(float)
-    for scope, flops in flops_by_scope(forward, params, jax.ShapeDtypeStruct((1, seq_len), np.int32)).items():
+    for scope, flops in forward_flops(model, params, seq_len=seq_len).items():
         path: list[str] = []
         node = params
         work[''] += flops / seq_len

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.config import choose, require
-from lmjax.models.blocks import BLOCKS, NORM_PLACES, RESIDUALS, Context, drop, norm_of, rotated_width
+from lmjax.models.blocks import BLOCKS, NORM_PLACES, RESIDUALS, Context, drop, head_sizes, norm_of, rotated_width
 from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, place
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
@@ -97,7 +97,7 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
     require(bool(c.head_width) or c.width % c.heads == 0, 'model.width', c.width, remedy)
     remedy = f'must divide model.heads={c.heads}; try {math.gcd(c.heads, c.kv_heads)}'
     require(not c.kv_heads or c.heads % c.kv_heads == 0, 'model.kv_heads', c.kv_heads, remedy)
-    head_width = c.head_width or c.width // c.heads
+    _, _, head_width = head_sizes(c)
     if POSITIONS[c.position].rotated:
         _validate_rotary(c, head_width)
     is_plain = c.residual == 'add' and not NORM_PLACES[c.norm_place].after
@@ -241,10 +241,8 @@ def window_of(config: TransformerConfig, index: Any) -> Any:
 
 
 def _init_cache(config: TransformerConfig, batch: int, length: int) -> Tree:
-    head_width = config.head_width or config.width // config.heads
-    layer = empty_layer(
-        batch, length, kv_heads=config.kv_heads or config.heads, head_width=head_width, dtype=DTYPES[config.dtype]
-    )
+    _, kv_heads, head_width = head_sizes(config)
+    layer = empty_layer(batch, length, kv_heads=kv_heads, head_width=head_width, dtype=DTYPES[config.dtype])
     layers = stack_layers([layer] * config.depth) if config.scan_layers else {str(i): layer for i in range(config.depth)}
     return empty_slots(batch, length) | {'layers': layers}
 

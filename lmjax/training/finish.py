@@ -12,14 +12,14 @@ import numpy as np
 from lmjax.data.corpus import Corpus, compressor_lines
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
-from lmjax.ops.flops import count_flops
+from lmjax.models.summary import forward_flops
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
 from lmjax.training.loop import Outcome
 from lmjax.training.report import write_report
 from lmjax.training.scoring import scored_params
 from lmjax.training.workdir import write_json
-from lmjax.types import Inputs, Model
+from lmjax.types import Model
 
 
 def context_of(config: Config, model: Model) -> int | None:
@@ -91,10 +91,5 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
 
 def flops_per_token(model: Model, params: Any, seq_len: int) -> float:
     """Operations of one training step per token at full windows: 3 x forward, head included."""
-    ids = jax.ShapeDtypeStruct((1, seq_len), np.int32)
-
-    def forward(params: Any, ids: Any) -> Any:
-        return model.score(params, model.apply(params, Inputs(ids)).hidden)
-
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
-    return 3.0 * count_flops(forward, shapes, ids) / seq_len
+    return 3.0 * sum(forward_flops(model, shapes, seq_len=seq_len).values()) / seq_len

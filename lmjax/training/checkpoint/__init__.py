@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, first_line
 from lmjax.training.checkpoint import commit, orbax_io, retention
 from lmjax.training.checkpoint.commit import DamagedError, Manifest
 from lmjax.training.checkpoint.structure import all_finite, check_fits, describe, flatten, unflatten
@@ -167,10 +167,10 @@ class Checkpointer:
 
     def _failure(self, manifest: Manifest, temporary: Path, error: Exception) -> UsageError:
         shutil.rmtree(temporary, ignore_errors=True)
+        why = first_line(error)
         needed = sum(leaf.nbytes for leaf in manifest.leaves.values())
         nearest = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(nearest).free
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return UsageError(
             f'checkpoint {manifest.step} was not saved in {self.folder}: {why}; about {needed:,} bytes needed, {free:,} free; '
             'make room or give another --workdir, then run the same command again'
