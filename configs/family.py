@@ -1,4 +1,7 @@
-"""Any published decoder, by name, trained from scratch: GPT-2, GPT-3, Pythia, Llama, Mistral, Qwen, Gemma 2, SmolLM2.
+"""Any published network, by name, trained from scratch.
+
+Decoders: GPT-2, GPT-3, Pythia, Llama, Mistral, Qwen, Gemma 2, SmolLM2. Encoders, as masked language models: BERT, RoBERTa,
+DistilBERT, MiniLM.
 
     python -m experiments.train --config=configs/family.py:llama3-tiny --workdir=runs/llama3-tiny
     python -m experiments.inspect --config=configs/family.py:gpt2-xl
@@ -10,7 +13,7 @@ others are meant for accelerators; learning rate and tokens a step are those of 
 
 import dataclasses
 
-from lmjax import Config, DataConfig, OptimConfig, TrainConfig
+from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from lmjax.config import choose
 from lmjax.models.families import FAMILIES
 
@@ -34,10 +37,14 @@ def get_config(name: str = 'gpt2') -> Config:
     seq_len = min(family.context, LONGEST_WINDOW)
     learning_rate, tokens = next(recipe for width, recipe in RECIPES.items() if family.model.width <= width)
     model = dataclasses.replace(family.model, dtype='float32' if is_tiny else 'bfloat16')
+    specials = () if model.causal else ('mask',)
+    words = family.vocab_size - len(specials)
     return Config(
         name=name,
-        data=DataConfig(source='stdlib', tokenizer='bpe', vocab_size=family.vocab_size, seq_len=seq_len),
+        data=DataConfig(source='stdlib', tokenizer='bpe', vocab_size=words, specials=specials, seq_len=seq_len),
         model=model,
+        objective=ObjectiveConfig(kind='causal' if model.causal else 'masked'),
+        log=LogConfig(prompts=('' if model.causal else 'self.<mask> = name',)),
         optim=OptimConfig(
             optimizer='adamw',
             learning_rate=learning_rate,

@@ -44,10 +44,9 @@ def main(_: Sequence[str]) -> int:
 def vocabulary(config: lmjax.Config) -> int:
     """The size of the vocabulary that a run of this config would have."""
     from lmjax.data.corpus import prepare
-    from lmjax.data.tokenizers import tokenizer_class
+    from lmjax.data.tokenizers import expected_vocabulary
 
-    expected = tokenizer_class(config.data.tokenizer).expected_size(config.data.vocab_size)
-    return expected or prepare(config.data).tokenizer.vocab_size
+    return expected_vocabulary(config.data) or prepare(config.data).tokenizer.vocab_size
 
 
 def cells(row: Row) -> tuple[str, ...]:

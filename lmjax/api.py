@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError
@@ -117,6 +118,21 @@ class Run:
         sampling = SamplingConfig(**settings)
         self.need_tokenizer()
         return generate_text(self.model, self.params, self.tokenizer, prompt, sampling, context=self.context)
+
+    def fill(self, text: str, *, count: int = 5) -> list[list[Any]]:
+        """For each `<mask>` of a text the `count` likeliest tokens: their id, text and probability."""
+        from lmjax.generate.fill import fill_mask
+
+        self.need_tokenizer()
+        return fill_mask(self.model, self.params, self.tokenizer, text, count=count, context=self.context)
+
+    def embed(self, texts: Sequence[str], *, pooling: str = 'mean', normalize: bool = True) -> Array:
+        """One vector for each text, texts x width; a product of two is their cosine. `pooling`: mean, first, last, pooler."""
+        from lmjax.generate.embed import embed_texts
+
+        self.need_tokenizer()
+        args = (self.model, self.params, self.tokenizer, texts)
+        return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.

@@ -32,14 +32,16 @@ class Inputs(NamedTuple):
     source_ids: Array | None = None  # B x S int32
     source_mask: Array | None = None  # B x S bool
     prefix: Array | None = None  # B x P x D
+    types: Array | None = None  # B x T int32, which of two texts a token is from; None: all the first
 
 
 class Batch(NamedTuple):
     """One batch to be scored: `targets` at each position, counted `weights` times (0 where padded)."""
 
     inputs: Inputs
-    targets: Array  # B x T int32
-    weights: Array  # B x T float32
+    targets: Array  # B x T int32, or B x K with `at`
+    weights: Array  # like the targets, float32
+    at: Array | None = None  # B x K int32, the positions that are scored; None: all
 
 
 class Output(NamedTuple):
@@ -48,6 +50,8 @@ class Output(NamedTuple):
     hidden: Array  # B x T x D
     cache: Tree = None
     aux: Mapping[str, tuple[Any, Any]] = {}  # name -> (sum, weight in the loss)
+    pooled: Array | None = None  # B x D: one vector of each row, from networks that have a pooler
+    row_logits: Array | None = None  # B x classes float32, from it, where there is a classifier of rows
 
 
 class TokenScores(NamedTuple):
@@ -63,7 +67,7 @@ class Traits(NamedTuple):
     """Which laws apply to a network."""
 
     trainable: bool = True  # by gradient; otherwise `Model.fit` counts
-    causal: bool = True
+    causal: bool = True  # a token sees the earlier ones alone
     cached: bool = True
     recurrent: bool = False  # the cache is a carry of fixed size: no context limit
     vmappable: bool = True

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from lmjax.caches import user_cache
-from lmjax.config import UsageError, from_dict, require, to_dict
+from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.sources import Source, open_source
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
-from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
+from lmjax.data.tokenizers import SPECIALS, Tokenizer, batches, load_tokenizer, tokenizer_class, utf8, with_specials
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
@@ -46,11 +46,13 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
     Raises UsageError for a source that is missing, empty or not text.
     """
     tokenizer_class(data.tokenizer)
+    for name in data.specials:
+        choose(dict.fromkeys(SPECIALS), name, 'data.specials')
     validate_cleaning(data)
     fraction = data.valid_fraction
     require(0 < fraction < 1, 'data.valid_fraction', fraction, 'use a share between 0 and 1, as 0.1')
     source = open_source(data.source)
-    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size]
+    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *data.specials]
     key = store_key(source, data, [*kind, fraction])
     folder = cache_folder(data) / key
     meta = build_once(folder, lambda temporary: build_corpus(temporary, source, data, tokenizer))
@@ -130,7 +132,7 @@ def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Toke
     if not train or not valid:
         raise UsageError(f'data.source={source.name!r}: too little text to split ({len(texts)} documents); give more text')
     if tokenizer is None:
-        tokenizer = tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size)
+        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size), data.specials)
     tokenizer.save(folder / 'tokenizer')
     (folder / 'valid.txt').write_bytes(utf8(''.join(valid))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}

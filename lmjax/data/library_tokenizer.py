@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.data.bpe import spelled_bytes
-from lmjax.data.tokenizers import FILE, Tokenizer, utf8
+from lmjax.data.tokenizers import FILE, MASK, Tokenizer, utf8
+
+# decoder -> how a token begins, and whether one that does so goes on with a word or starts one
+WORD_SIGNS = {'WordPiece': ('##', True), 'Metaspace': ('\u2581', False)}
 
 
 class LibraryTokenizer(Tokenizer):
@@ -21,8 +25,18 @@ class LibraryTokenizer(Tokenizer):
     kind = 'library'
     trainable = False
 
-    def __init__(self, library_json: str, *, size: int = 0, ends: Sequence[int] = ()) -> None:
-        """Raises UsageError where the text is no tokenizer or knows more tokens than `size`; `ends`: ids that end a text."""
+    def __init__(
+        self, library_json: str, *, size: int = 0, ends: Sequence[int] = (), specials: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """The tokenizer of a text in the library's format.
+
+        Args:
+          ends: ids that end a text.
+          specials: role -> the token that has it.
+
+        Raises:
+          UsageError: the text is no tokenizer, or knows more tokens than `size`.
+        """
         import tokenizers
 
         self._json = library_json
@@ -37,6 +51,8 @@ class LibraryTokenizer(Tokenizer):
         if self._known > self.vocab_size:
             remedy = 'the tokenizer and the network do not belong together'
             raise UsageError(f'tokenizer.json: has {self._known} tokens and the network {self.vocab_size}; {remedy}')
+        ids = {role: self._library.token_to_id(token) for role, token in specials.items()}
+        self.specials = {role: i for role, i in ids.items() if i is not None}
         self._ends = tuple(int(end) for end in ends if end < self.vocab_size)
         self.separator_id = self._ends[0] if self._ends else None
         self._measure()
@@ -65,11 +81,29 @@ class LibraryTokenizer(Tokenizer):
     @classmethod
     def from_contents(cls, contents: dict[str, str]) -> LibraryTokenizer:
         saved = json.loads(contents[FILE])
-        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'])
+        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=saved.get('specials', {}))
 
     def encode(self, text: str) -> np.ndarray:
         utf8(text)
         return np.asarray(self._library.encode(text).ids, np.int32)
+
+    def encode_marked(self, text: str) -> np.ndarray:
+        if 'mask' not in self.specials:
+            return super().encode_marked(text)  # which says that there is none
+        return self.encode(text.replace(MASK, self._spelled()['mask']))
+
+    def _spelled(self) -> dict[str, str]:
+        return {role: str(self._library.id_to_token(i)) for role, i in self.specials.items()}
+
+    def word_flags(self) -> tuple[np.ndarray, np.ndarray]:
+        kind = (json.loads(self._json).get('decoder') or {}).get('type')
+        if kind not in WORD_SIGNS:
+            return super().word_flags()
+        sign, inside = WORD_SIGNS[kind]
+        flags = np.zeros(self.vocab_size, bool)
+        for token, i in self._library.get_vocab(with_added_tokens=True).items():
+            flags[i] = token.startswith(sign) == inside
+        return flags & (self.byte_lengths > 0), self.byte_lengths > 0
 
     def decode(self, ids: Iterable[int]) -> str:
         return self._library.decode([int(i) for i in ids if i < self._known], skip_special_tokens=True)
@@ -78,5 +112,5 @@ class LibraryTokenizer(Tokenizer):
         return self.decode(ids).encode()
 
     def contents(self) -> dict[str, str]:
-        saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends}
+        saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self._spelled()}
         return {FILE: json.dumps(saved), 'tokenizer.json': self._json}

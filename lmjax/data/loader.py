@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.config import DataConfig
+from lmjax.data.corruptions import Corruption
 from lmjax.data.packing import PLANS, Plan, read_rows
 from lmjax.data.shuffle import hashed, permuted
 from lmjax.data.store import TokenStore, memory_store
@@ -35,8 +36,22 @@ def validate(data: DataConfig) -> None:
         raise UsageError(f'data.order={data.order!r}: rows of layout={data.layout!r} hold whole documents; {remedy}')
 
 
-def batch_reader(store: TokenStore, data: DataConfig, *, seed: int, batch_size: int) -> Callable[[int, slice], Batch]:
+def batch_reader(
+    store: TokenStore, data: DataConfig, *, seed: int, batch_size: int, corrupt: Corruption | None = None
+) -> Callable[[int, slice], Batch]:
     """A function (step, rows) -> those rows of the global batch at that step."""
+    read = whole_reader(store, data, seed=seed, batch_size=batch_size)
+    if corrupt is None:
+        return read
+
+    def read_corrupted(step: int, rows: slice) -> Batch:
+        return corrupt(read(step, rows), hashed(seed, 'corruption', rows_of(step, batch_size)[rows]), store)
+
+    return read_corrupted
+
+
+def whole_reader(store: TokenStore, data: DataConfig, *, seed: int, batch_size: int) -> Callable[[int, slice], Batch]:
+    """The same of batches as they are before an objective corrupts them."""
     validate(data)
     require(batch_size >= 1, 'train.batch_size', batch_size, 'use 1 or more')
     if data.layout == 'windows':
@@ -82,16 +97,26 @@ def host_rows(batch_size: int, host: int, hosts: int) -> slice:
 
 
 def batch_at(
-    store: TokenStore, data: DataConfig, step: int, *, seed: int, batch_size: int, host: int = 0, hosts: int = 1
+    store: TokenStore,
+    data: DataConfig,
+    step: int,
+    *,
+    seed: int,
+    batch_size: int,
+    corrupt: Corruption | None = None,
+    host: int = 0,
+    hosts: int = 1,
 ) -> Batch:
     """The rows of one host in the batch at one step."""
-    return batch_reader(store, data, seed=seed, batch_size=batch_size)(step, host_rows(batch_size, host, hosts))
+    read = batch_reader(store, data, seed=seed, batch_size=batch_size, corrupt=corrupt)
+    return read(step, host_rows(batch_size, host, hosts))
 
 
-def example_batch(data: DataConfig, *, batch_size: int) -> Batch:
+def example_batch(data: DataConfig, *, batch_size: int, corrupt: Corruption | None = None) -> Batch:
     """A batch of zeros, of the shapes that every batch of a config has."""
     documents = [np.zeros(data.seq_len + 2, np.int32)] * batch_size
-    return batch_at(memory_store(documents, text_bytes=0, vocab_size=1), data, 0, seed=0, batch_size=batch_size)
+    store = memory_store(documents, text_bytes=0, vocab_size=1)
+    return batch_at(store, data, 0, seed=0, batch_size=batch_size, corrupt=corrupt)
 
 
 class Steps:
@@ -108,10 +133,18 @@ class Steps:
 
 
 def train_batches(
-    store: TokenStore, data: DataConfig, *, seed: int, batch_size: int, start: int = 0, host: int = 0, hosts: int = 1
+    store: TokenStore,
+    data: DataConfig,
+    *,
+    seed: int,
+    batch_size: int,
+    corrupt: Corruption | None = None,
+    start: int = 0,
+    host: int = 0,
+    hosts: int = 1,
 ) -> Iterator[Batch]:
     """Batches from step `start` on, for ever. Raises UsageError at once for what cannot be read."""
-    read = batch_reader(store, data, seed=seed, batch_size=batch_size)
+    read = batch_reader(store, data, seed=seed, batch_size=batch_size, corrupt=corrupt)
     rows = host_rows(batch_size, host, hosts)
 
     def batches() -> Iterator[Batch]:
@@ -142,6 +175,7 @@ def eval_batches(
     stride: int = 0,
     layout: str = 'windows',
     order: str = 'shuffled',
+    corrupt: Corruption | None = None,
     host: int = 0,
     hosts: int = 1,
 ) -> Iterator[Batch]:
@@ -149,7 +183,8 @@ def eval_batches(
 
     Windows are disjoint, or with `stride` overlap so that each token has at least seq_len - stride tokens of context.
     order='contiguous' lays the stream out for a carried state. Rows of documents have segments and positions; windows none
-    (padding is on the right, where no causal network looks).
+    (padding is on the right, where no causal network looks). With a corruption windows have segments as well; each row is
+    always corrupted alike, and what is scored is what it says.
     """
     choose(dict.fromkeys(LAYOUTS), layout, 'data.layout')
     require(0 <= stride <= seq_len, 'stride', stride, f'use 1 to seq_len={seq_len}, or 0 for disjoint windows')
@@ -163,7 +198,16 @@ def eval_batches(
         whole = eval_stretches(store, seq_len=seq_len, batch_size=batch_size)
     else:
         whole = eval_windows(store, seq_len=seq_len, batch_size=batch_size, stride=stride or seq_len)
+    whole = whole if corrupt is None else corrupted(whole, store, corrupt)
     return (take_rows(batch, rows) for batch in whole)
+
+
+def corrupted(batches: Iterable[Batch], store: TokenStore, corrupt: Corruption) -> Iterator[Batch]:
+    """Batches of an evaluation as a corruption leaves them."""
+    for step, batch in enumerate(batches):
+        if batch.inputs.segments is None:
+            batch = batch._replace(inputs=batch.inputs._replace(segments=(batch.weights > 0).astype(np.int32)))
+        yield corrupt(batch, hashed(0, 'evaluation', rows_of(step, len(batch.weights))), store)
 
 
 def eval_rows(store: TokenStore, *, seq_len: int, batch_size: int, layout: str) -> Iterator[Batch]:
@@ -176,4 +220,5 @@ def eval_rows(store: TokenStore, *, seq_len: int, batch_size: int, layout: str) 
 def take_rows(batch: Batch, rows: slice) -> Batch:
     """Some rows of every array of a batch."""
     inputs = {name: array[rows] for name, array in batch.inputs._asdict().items() if array is not None}
-    return Batch(Inputs(**inputs), batch.targets[rows], batch.weights[rows])
+    at = None if batch.at is None else batch.at[rows]
+    return Batch(Inputs(**inputs), batch.targets[rows], batch.weights[rows], at)

@@ -12,14 +12,19 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
+from lmjax.data.config import DataConfig
 
 FILE = 'vocabulary.json'
+SPECIALS_FILE = 'specials.json'
+SPECIALS = ('mask', 'class', 'separator')  # the roles that a token of no text may have
+MASK = '<mask>'  # what stands for the mask where a person writes it
 BATCH_CHARS = 4_000_000  # of documents encoded at a time
 
 
@@ -33,6 +38,7 @@ class Tokenizer:
     unknown_id: int | None = None
     lossless: bool = True
     byte_lengths: np.ndarray  # V, int64
+    specials: Mapping[str, int] = MappingProxyType({})  # role -> id of a token that no text becomes: mask, class, separator
 
     @classmethod
     def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> Tokenizer:
@@ -65,6 +71,22 @@ class Tokenizer:
         """Text of the tokens; bytes that are no character become U+FFFD."""
         return self.decode_bytes(ids).decode('utf-8', 'replace')
 
+    def encode_marked(self, text: str) -> np.ndarray:
+        """Ids of a text in which `<mask>` stands for the mask. Raises UsageError where there is none."""
+        if 'mask' not in self.specials:
+            raise UsageError(f"data.specials={tuple(self.specials)!r}: this tokenizer has no mask; train with ('mask',)")
+        parts = [self.encode(part) for part in text.split(MASK)]
+        mask = np.array([self.specials['mask']], np.int32)
+        return np.concatenate([ids for part in parts for ids in (mask, part)][1:])
+
+    def word_flags(self) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each token goes on with the word of the one before, if that is open, and whether it leaves one open; V bool.
+
+        A word is a run of letters, digits and underscores; bytes that are no character by themselves are taken for letters.
+        """
+        texts = [self.decode([i]) for i in range(self.vocab_size)]
+        return tuple(np.array([is_letter(text[end : end + 1 or None]) for text in texts]) for end in (0, -1))  # type: ignore
+
     def contents(self) -> dict[str, str]:
         """File name -> text of all that `save` writes."""
         raise NotImplementedError
@@ -84,6 +106,11 @@ class Tokenizer:
     def digest(self) -> str:
         """SHA-256 of what `save` writes."""
         return hashlib.sha256(json.dumps(self.contents(), sort_keys=True).encode()).hexdigest()
+
+
+def is_letter(text: str) -> bool:
+    """Whether a character is of a word; the empty text is not."""
+    return text.isalnum() or text in ('_', '\ufffd')
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -242,6 +269,42 @@ class WordTokenizer(Tokenizer):
         return {FILE: json.dumps({'kind': self.kind, 'words': self.words})}
 
 
+class SpecialTokens(Tokenizer):
+    """Another tokenizer with tokens of no text after its own: text never becomes them, and they decode to nothing."""
+
+    def __init__(self, base: Tokenizer, roles: Sequence[str]) -> None:
+        self.base, self.kind = base, base.kind  # type: ignore[misc]
+        self.specials = {role: base.vocab_size + i for i, role in enumerate(roles)}
+        self.vocab_size = base.vocab_size + len(roles)
+        self.separator_id, self.unknown_id, self.lossless = base.separator_id, base.unknown_id, base.lossless
+        self.trainable = base.trainable  # type: ignore[misc]
+        self.byte_lengths = np.append(base.byte_lengths, np.zeros(len(roles), np.int64))
+
+    def encode(self, text: str) -> np.ndarray:
+        return self.base.encode(text)
+
+    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return self.base.encode_documents(texts)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return self.base.decode_bytes([i for i in ids if i < self.base.vocab_size])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.base.decode([i for i in ids if i < self.base.vocab_size])
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return self.base.end_ids
+
+    def contents(self) -> dict[str, str]:
+        return {**self.base.contents(), SPECIALS_FILE: json.dumps(list(self.specials))}
+
+
+def with_specials(tokenizer: Tokenizer, roles: Sequence[str]) -> Tokenizer:
+    """The tokenizer with a token for each role; itself where there are none."""
+    return SpecialTokens(tokenizer, roles) if roles else tokenizer
+
+
 def bpe_class() -> type[Tokenizer]:
     from lmjax.data.bpe import BpeTokenizer
 
@@ -268,6 +331,12 @@ def tokenizer_class(kind: str) -> type[Tokenizer]:
     return choose(TOKENIZERS, kind, 'data.tokenizer')()
 
 
+def expected_vocabulary(data: DataConfig) -> int:
+    """Tokens that most texts will give a config, its special ones included; 0 where only the text can tell."""
+    size = tokenizer_class(data.tokenizer).expected_size(data.vocab_size)
+    return size and size + len(data.specials)
+
+
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer that was saved in a folder; raises UsageError where there is none."""
     contents = {}
@@ -277,8 +346,9 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
                 with open(os.path.join(folder, name), encoding='utf-8') as file:
                     contents[name] = file.read()
         kind = json.loads(contents[FILE])['kind']
+        roles = json.loads(contents.pop(SPECIALS_FILE, '[]'))
     except (OSError, KeyError, ValueError, TypeError):
         raise UsageError(
             f'tokenizer={str(folder)!r}: no readable tokenizer there; give the folder that training wrote'
         ) from None
-    return tokenizer_class(kind).from_contents(contents)
+    return with_specials(tokenizer_class(kind).from_contents(contents), roles)

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import UsageError
-from lmjax.interop.decoder_names import Name
-from lmjax.interop.decoders import Decoder
-from lmjax.interop.layouts import TRANSPOSED
+from lmjax.interop.formats import Format
+from lmjax.interop.names import Name
 from lmjax.interop.tensors import Stored, write_tensors
 from lmjax.models import build
 from lmjax.models.blocks import head_sizes
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 FLOATS = ('F64', 'F32', 'F16', 'BF16')
 SHOWN = 3  # tensors named in an error
-HEAD = Name('lm_head.weight', ('head/w',), TRANSPOSED)
 
 
 class Source(Protocol):
@@ -45,11 +43,11 @@ class Planned(NamedTuple):
     shape: tuple[int, ...]  # theirs
 
 
-def plan(decoder: Decoder, config: TransformerConfig, vocab_size: int) -> list[Planned]:
+def plan(form: Format, config: TransformerConfig, vocab_size: int) -> list[Planned]:
     """Their tensors for a network, in order; every parameter of ours is in exactly one of them."""
     apart = flatten(_abstract(dataclasses.replace(config, scan_layers=False), vocab_size))
-    names = [_filled(decoder.prefix + name.theirs, name, i) for name in decoder.names for i in _layers(name, config)]
-    names.append(Name(decoder.head, HEAD.ours, HEAD.layout))
+    names = [_filled(form.prefix + name.theirs, name, i) for name in form.names for i in _layers(name, config)]
+    names += form.head
     planned, said = [], set()
     for name in names:
         if all(path in apart for path in name.ours):
@@ -57,7 +55,7 @@ def plan(decoder: Decoder, config: TransformerConfig, vocab_size: int) -> list[P
             planned.append(Planned(name, jax.eval_shape(name.layout.pack, example).shape))
             said |= set(name.ours)
     if unsaid := sorted(set(apart) - said):
-        raise UsageError(f'model: {decoder.architecture} has no tensor for {", ".join(unsaid[:SHOWN])}; choose another family')
+        raise UsageError(f'model: {form.architecture} has no tensor for {", ".join(unsaid[:SHOWN])}; choose another family')
     return planned
 
 
@@ -75,7 +73,7 @@ def _filled(theirs: str, name: Name, i: int) -> Name:
     return Name(theirs.replace('{i}', str(i)), tuple(path.replace('{i}', str(i)) for path in name.ours), name.layout)
 
 
-def read_params(tensors: Source, decoder: Decoder, config: TransformerConfig, vocab_size: int) -> Tree:
+def read_params(tensors: Source, form: Format, config: TransformerConfig, vocab_size: int) -> Tree:
     """The parameters of a checkpoint, float32, in the layout that `config.scan_layers` asks for.
 
     Beside the parameters themselves no more than one stack of layers of one tensor is in memory.
@@ -83,7 +81,7 @@ def read_params(tensors: Source, decoder: Decoder, config: TransformerConfig, vo
     Raises:
       UsageError: tensors are missing, left over, of another shape than config.json says, or no floating-point numbers.
     """
-    planned = _found(tensors, decoder, plan(decoder, config, vocab_size))
+    planned = _found(tensors, form, plan(form, config, vocab_size))
     _, _, head_width = head_sizes(config)
     found: dict[str, Any] = {}
     for theirs, name, _ in planned:
@@ -114,16 +112,17 @@ def _kept(path: str, config: TransformerConfig) -> tuple[str, int | None]:
     return f'{layers}/{rest}', int(i)
 
 
-def _found(tensors: Source, decoder: Decoder, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
+def _found(tensors: Source, form: Format, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
     """Their names as this folder spells them; everything is compared here."""
     index, folder = tensors.index, tensors.folder
-    bare = not any(name.startswith(decoder.prefix) for name in index)  # saved without its head's class
-    spelled = []
-    for name, shape in planned:
-        theirs = name.theirs.removeprefix(decoder.prefix) if bare else name.theirs
-        if name.ours == HEAD.ours and theirs not in index:
-            theirs = HEAD.theirs
-        spelled.append((theirs, name, shape))
+    bare = not any(name.startswith(form.prefix) for name in index)  # saved without its head's class
+
+    def spelling(name: str) -> str:
+        theirs = name.removeprefix(form.prefix) if bare else name
+        old = (theirs.removesuffix(end) + older for end, older in form.older if theirs.endswith(end))
+        return theirs if theirs in index else next((name for name in old if name in index), theirs)
+
+    spelled = [(spelling(name.theirs), name, shape) for name, shape in planned]
     if missing := [theirs for theirs, _, _ in spelled if theirs not in index]:
         raise UsageError(f'{folder}: {_some(missing)} missing; fetch the whole checkpoint, as its config.json describes it')
     for theirs, _, shape in spelled:
@@ -132,9 +131,9 @@ def _found(tensors: Source, decoder: Decoder, planned: list[Planned]) -> list[tu
             raise UsageError(f'{folder}: {theirs} has shape {stored.shape}, where its config.json asks for {shape}')
         if stored.dtype not in FLOATS:
             raise UsageError(f'{folder}: {theirs} is of type {stored.dtype}; only {", ".join(FLOATS)} are read')
-    known = {theirs for theirs, _, _ in spelled} | {HEAD.theirs, decoder.head}  # a tied head may be stored again
-    if extra := [name for name in index if name not in known and not name.endswith(decoder.ignored)]:
-        raise UsageError(f'{folder}: {_some(extra)} left over; {decoder.architecture} with this config.json has no such tensor')
+    known = {theirs for theirs, _, _ in spelled}
+    if extra := [name for name in index if name not in known and not name.endswith(form.ignored)]:
+        raise UsageError(f'{folder}: {_some(extra)} left over; {form.architecture} with this config.json has no such tensor')
     return spelled
 
 
@@ -143,10 +142,10 @@ def _some(names: list[str]) -> str:
     return ', '.join(names[:SHOWN]) + more + (' is' if len(names) == 1 else ' are')
 
 
-def write_params(folder: str, decoder: Decoder, config: TransformerConfig, params: Tree, dtype: str) -> None:
+def write_params(folder: str, form: Format, config: TransformerConfig, params: Tree, dtype: str) -> None:
     """Writes the parameters as safetensors of `dtype` (a name that NumPy or ml_dtypes knows)."""
     vocab_size = params['embedding']['tokens'].shape[0]
-    planned = plan(decoder, config, vocab_size)
+    planned = plan(form, config, vocab_size)
 
     flat = flatten(params)
 

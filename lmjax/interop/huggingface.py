@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, first_line, require
 from lmjax.interop.checkpoints import write_params
-from lmjax.interop.decoders import DECODERS, identify
 from lmjax.interop.folders import fresh_folder
+from lmjax.interop.formats import FORMATS, identify
 from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import TensorFolder, read_json
 from lmjax.models.config import TransformerConfig
@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from lmjax.data.tokenizers import Tokenizer
     from lmjax.types import Tree
 
+# our roles -> the fields of tokenizer_config.json
+SPECIAL_FIELDS = {'mask': 'mask_token', 'class': 'cls_token', 'separator': 'sep_token', 'padding': 'pad_token'}
 DTYPES = ('float32', 'bfloat16', 'float16')
-FILES = ('*.safetensors', '*.safetensors.index.json', 'config.json', 'generation_config.json', 'tokenizer*.json')
+FILES = (
+    '*.safetensors',
+    '*.safetensors.index.json',
+    'config.json',
+    'generation_config.json',
+    'tokenizer*.json',
+    'special_tokens_map.json',
+)
 
 
 def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
@@ -86,7 +95,19 @@ def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> Token
     if not os.path.isfile(path):
         return None
     with open(path, encoding='utf-8') as file:
-        return LibraryTokenizer(file.read(), size=vocab_size, ends=ends)
+        text = file.read()
+    return LibraryTokenizer(text, size=vocab_size, ends=ends, specials=read_specials(folder))
+
+
+def read_specials(folder: str) -> dict[str, str]:
+    """Role -> the special token that has it, as special_tokens_map.json or tokenizer_config.json says."""
+    named: dict[str, Any] = {}
+    for file in ('special_tokens_map.json', 'tokenizer_config.json'):
+        path = os.path.join(folder, file)
+        named |= read_json(path) if os.path.isfile(path) else {}
+    tokens = {role: named.get(field) for role, field in SPECIAL_FIELDS.items()}
+    tokens = {role: token.get('content') if isinstance(token, dict) else token for role, token in tokens.items()}
+    return {role: token for role, token in tokens.items() if isinstance(token, str)}
 
 
 def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, folder: str, *, dtype: str = 'float32') -> str:
@@ -104,21 +125,21 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
         context = model.max_length or config.data.seq_len  # they know the table's length alone
     model = dataclasses.replace(model, context=context, max_length=context)
     model_type = identify(model)
-    decoder = DECODERS[model_type]
+    form = FORMATS[model_type]
     vocab_size = params['embedding']['tokens'].shape[0]
     ends = list(tokenizer.end_ids) if tokenizer else []
     ids = {'eos_token_id': ends[0] if len(ends) == 1 else ends or None, 'bos_token_id': ends[0] if ends else None}
     described = {
-        'architectures': [decoder.architecture],
+        'architectures': [form.architecture],
         'model_type': model_type,
         'vocab_size': vocab_size,
         'torch_dtype': dtype,
         **ids,
-        **decoder.write(model),
+        **form.write(model),
     }
     with fresh_folder(folder) as temporary:
         write_json(os.path.join(temporary, 'config.json'), described)
-        write_params(temporary, decoder, model, params, dtype)
+        write_params(temporary, form, model, params, dtype)
         if tokenizer and 'tokenizer.json' in tokenizer.contents():
             with open(os.path.join(temporary, 'tokenizer.json'), 'w', encoding='utf-8') as file:
                 file.write(tokenizer.contents()['tokenizer.json'])

@@ -10,8 +10,9 @@ from lmjax.config import UsageError, choose
 from lmjax.data.config import DataConfig
 from lmjax.generate.config import SamplingConfig
 from lmjax.interop.checkpoints import Source, read_params
-from lmjax.interop.decoders import DECODERS
+from lmjax.interop.formats import FORMATS
 from lmjax.models.config import TransformerConfig
+from lmjax.objectives.config import ObjectiveConfig
 from lmjax.training.config import Config, TrainConfig
 
 if TYPE_CHECKING:
@@ -48,20 +49,22 @@ def read_checkpoint(
     Raises:
       UsageError: a family that is not known, or tensors or a tokenizer that do not fit the description.
     """
-    decoder = choose(DECODERS, str(described.get('model_type')), f'{label}: model_type')
+    form = choose(FORMATS, str(described.get('model_type')), f'{label}: model_type')
     try:
-        model = _typed(decoder.read(described))
+        model = _typed(form.read(described))
         vocab_size = int(described['vocab_size'])
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         if isinstance(error, UsageError):
             raise UsageError(f'{label}: {error}') from None
         raise UsageError(f'{label}: a field is missing or of the wrong type ({error}); fetch it again') from error
-    model.scan_layers = scan_layers
     found = tokenizer(vocab_size)
-    params = read_params(tensors(), decoder, model, vocab_size)
+    source = tensors()
+    model = dataclasses.replace(form.held(model, source.index), scan_layers=scan_layers)
+    params = read_params(source, form, model, vocab_size)
     data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context))
     sample = SamplingConfig(greedy=True)  # what transformers does unless it is asked
-    config = Config(name=name, data=data, model=model, train=TrainConfig(eval_batch_size=1), sample=sample)
+    objective = ObjectiveConfig(kind='causal' if model.causal else 'masked')
+    config = Config(name, data=data, model=model, objective=objective, train=TrainConfig(eval_batch_size=1), sample=sample)
     return Imported(config, params, found)
 
 

@@ -5,16 +5,20 @@ import dataclasses
 
 @dataclasses.dataclass
 class TransformerConfig:
-    """A decoder; every choice is a row of a table named beside it."""
+    """A decoder or, with causal=False, an encoder; every choice is a row of a table named beside it."""
 
     kind: str = 'transformer'
+    causal: bool = True  # a token sees the earlier ones alone; false: all of its segment
     width: int = 128
     depth: int = 4
     heads: int = 4
     kv_heads: int = 0  # 0: as many as heads; 1: multi-query; between: grouped
     head_width: int = 0  # 0: width / heads
     ff_width: int = 0  # 0: 4 x width (gated forms: 8/3 x width, rounded up to a multiple of 8)
-    max_length: int = 0  # rows of a learned position table; 0: data.seq_len
+    max_length: int = 0  # positions that a learned table has; 0: data.seq_len
+    unused_positions: int = 0  # rows of that table before the first position's (RoBERTa: 2)
+    token_types: int = 0  # rows of a table added to the embedding, by which of two texts a token is from; 0: none
+    embed_norm: bool = False  # a norm on the embedding
     context: int = 0  # the most tokens that it was trained to read at once; 0: data.seq_len
     position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, none
     rotary_base: float = 10000.0
@@ -43,6 +47,9 @@ class TransformerConfig:
     bias: bool = False  # in attention, feed-forward and layer norms
     qkv_bias: bool = False  # in the projections to queries, keys and values, also without `bias`
     head_bias: bool = False
+    head_transform: str = 'none'  # before the logits, a dense layer, this row of ACTIVATIONS and a norm (Devlin et al. 2019)
+    pooler: bool = False  # tanh of a dense layer on a row's first token, beside the hidden states
+    classes: int = 0  # of rows, told from the pooled state; 0: no classifier
     dropout: float = 0.0  # embedding, attention weights and sublayer outputs
     init: str = 'gpt2'  # INITS: gpt2, fan_in, xavier, uniform_0.1 (embedding and head; xavier inside)
     init_scale: float = 1.0  # multiplies every initial weight matrix

@@ -1,4 +1,4 @@
-"""The published decoders, each a row: a TransformerConfig, its vocabulary and its context.
+"""The published networks, each a row: a TransformerConfig, its vocabulary and its context.
 
 Rows named `*-tiny` are of no one's making: a family's blocks at a size that trains on a laptop in seconds.
 """
@@ -110,6 +110,31 @@ def gemma2(width: int, depth: int, heads: int, kv_heads: int, head_width: int, f
     )
 
 
+def bert(width: int, depth: int, heads: int, vocab_size: int = 30522, context: int = 512, **more: Any) -> Family:
+    """Devlin et al. 2019, section 3, and what is built alike; `more` are fields of TransformerConfig."""
+    fields: dict[str, Any] = {
+        'causal': False,
+        'max_length': context,
+        'position': 'learned',
+        'token_types': 2,
+        'embed_norm': True,
+        'norm': 'layer',
+        'norm_place': 'post',
+        'norm_eps': 1e-12,
+        'final_norm': False,
+        'feed_forward': 'gelu',
+        'tied': True,
+        'bias': True,
+        'head_bias': True,
+        'head_transform': 'gelu',
+        **more,
+    }
+    return Family(TransformerConfig(width=width, depth=depth, heads=heads, **fields), vocab_size, context)
+
+
+PAIRED: dict[str, Any] = {'pooler': True, 'classes': 2}  # BERT tells whether one text follows another
+ROBERTA: dict[str, Any] = {'vocab_size': 50265, 'token_types': 1, 'unused_positions': 2, 'norm_eps': 1e-5}
+
 PUBLISHED = {
     'gpt2': gpt2(768, 12, 12),
     'gpt2-medium': gpt2(1024, 24, 16),
@@ -156,6 +181,13 @@ PUBLISHED = {
     'smollm2-135m': llama(576, 30, 9, 3, 1536, **SMOLLM2),
     'smollm2-360m': llama(960, 32, 15, 5, 2560, **SMOLLM2),
     'smollm2-1.7b': llama(2048, 24, 32, 32, 8192, **{**SMOLLM2, 'rotary_base': 130000.0}),
+    'bert-base': bert(768, 12, 12, **PAIRED),
+    'bert-large': bert(1024, 24, 16, **PAIRED),
+    'roberta-base': bert(768, 12, 12, **ROBERTA),  # Liu et al. 2019
+    'roberta-large': bert(1024, 24, 16, **ROBERTA),
+    'distilbert-base': bert(768, 6, 12, token_types=0),  # Sanh et al. 2019
+    'minilm-l6': bert(384, 6, 12, **PAIRED),  # Wang et al. 2020, as all-MiniLM-L6-v2 has it
+    'minilm-l12': bert(384, 12, 12, **PAIRED),
 }
 
 
@@ -187,6 +219,9 @@ KINDS = {  # family -> one of its published networks
     'qwen3': 'qwen3-0.6b',
     'gemma2': 'gemma2-2b',
     'smollm2': 'smollm2-135m',
+    'bert': 'bert-base',
+    'roberta': 'roberta-base',
+    'distilbert': 'distilbert-base',
 }
 
 # name -> Family, for --config=configs/family.py:name

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Initializer = Any  # a callable (key, shape, dtype) -> array
 Axes = tuple[str | None, ...]
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}  # of the computation; parameters are float32
 
 
 class Named(flax.struct.PyTreeNode, nn.meta.AxisMetadata):

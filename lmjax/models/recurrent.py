@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from lmjax.config import choose, require
 from lmjax.models.config import RecurrentConfig
-from lmjax.models.params import apply_params, axes_of, init_params, scale_matrices
-from lmjax.models.recurrent_layers import DTYPES, INITIAL_STATES, RECURRENT_INITS, Embedding, Head, Layer
+from lmjax.models.params import DTYPES, apply_params, axes_of, init_params, scale_matrices
+from lmjax.models.recurrent_layers import INITIAL_STATES, RECURRENT_INITS, Embedding, Head, Layer
 from lmjax.models.stack import REMATS
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.losses import token_scores

@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.models.config import RecurrentConfig
-from lmjax.models.params import Initializer, normal, orthogonal, uniform, weight, xavier, zeros
+from lmjax.models.params import DTYPES, Initializer, normal, orthogonal, uniform, weight, xavier, zeros
 from lmjax.ops.products import product
 from lmjax.ops.recurrences import CELLS, Weights, recur
-
-DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 class Init(NamedTuple):

@@ -1,4 +1,4 @@
-"""The decoder transformer: embedding, blocks, final norm, head."""
+"""The transformer, a decoder or an encoder: embedding, blocks, final norm, head; a pooler beside them."""
 
 from __future__ import annotations
 
@@ -17,69 +17,21 @@ from lmjax.config import choose, require
 from lmjax.models.blocks import BLOCKS, NORM_PLACES, RESIDUALS, Context, drop, head_sizes, norm_of, rotated_width
 from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, place
 from lmjax.models.config import TransformerConfig
+from lmjax.models.ends import Classifier, Embedding, Head, Pooler
 from lmjax.models.feed_forward import FEED_FORWARDS
-from lmjax.models.initial import INITS, init_of
-from lmjax.models.params import apply_params, axes_of, init_params, scale_matrices, weight, zeros
+from lmjax.models.initial import INITS
+from lmjax.models.params import DTYPES, apply_params, axes_of, init_params, scale_matrices
 from lmjax.models.stack import REMATS, init_stack, run_stack, stack_axes, stack_layers
+from lmjax.ops.activations import ACTIVATIONS
 from lmjax.ops.attention import ATTENTIONS
 from lmjax.ops.dropout import fold_name
 from lmjax.ops.losses import token_scores
 from lmjax.ops.norms import NORMS
 from lmjax.ops.positions import POSITIONS, ROTARY_SCALINGS
-from lmjax.ops.products import product, repeat_rows
 from lmjax.types import Inputs, Model, Output, Traits
 
 if TYPE_CHECKING:
     from lmjax.types import HParams, Tree
-
-DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
-
-
-class Embedding(nn.Module):
-    """Token vectors, scaled if asked for, plus whatever the position scheme adds."""
-
-    config: TransformerConfig
-    vocab_size: int
-    max_length: int
-
-    @nn.compact
-    def __call__(self, ids_BxT: Any, positions_BxT: Any = None) -> Any:
-        """B x T x D; positions None: 0 .. T-1."""
-        c, scheme = self.config, POSITIONS[self.config.position]
-        init = init_of(c.init, 'embedding', self.vocab_size, c.width, c.depth)
-        x_BxTxD = weight(self, 'tokens', (self.vocab_size, c.width), ('vocab', 'embed'), init)[ids_BxT]
-        if c.embed_scale:
-            x_BxTxD = x_BxTxD * math.sqrt(c.width)
-        if scheme.added:
-            x_BxTxD = x_BxTxD + scheme.added(in_order(positions_BxT, ids_BxT.shape[1]), c.width)
-        if scheme.learned:
-            init = init_of(c.init, 'embedding', self.max_length, c.width, c.depth)
-            table = weight(self, 'positions', (self.max_length, c.width), ('positions', 'embed'), init)
-            own = repeat_rows(table[: ids_BxT.shape[1]], len(ids_BxT)) if positions_BxT is None else table[positions_BxT]
-            x_BxTxD = x_BxTxD + own
-        return x_BxTxD.astype(DTYPES[c.dtype])
-
-
-class Head(nn.Module):
-    """What the head owns: a matrix unless it is tied to the embedding, a bias if asked for."""
-
-    config: TransformerConfig
-    vocab_size: int
-
-    @nn.compact
-    def __call__(self, hidden_CxD: Any, embedding_VxD: Any) -> Any:
-        """Logits in float32, of rows (C, D)."""
-        c = self.config
-        if c.tied:
-            logits = product(hidden_CxD, embedding_VxD.astype(hidden_CxD.dtype), transposed=True)
-        else:
-            init = init_of(c.init, 'head', c.width, self.vocab_size, c.depth)
-            w_DxV = weight(self, 'w', (c.width, self.vocab_size), ('embed', 'vocab'), init)
-            logits = product(hidden_CxD, w_DxV.astype(hidden_CxD.dtype))
-        logits = logits.astype(jnp.float32)
-        if c.head_bias:
-            logits = logits + weight(self, 'b', (self.vocab_size,), ('vocab',), zeros())[None]
-        return c.final_logit_cap * jnp.tanh(logits / c.final_logit_cap) if c.final_logit_cap else logits
 
 
 def validate(config: TransformerConfig, seq_len: int) -> None:
@@ -89,9 +41,7 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
         choose(table, getattr(c, field), f'model.{field}')
     for field in ('width', 'depth', 'heads'):
         require(getattr(c, field) >= 1, f'model.{field}', getattr(c, field), 'must be at least 1')
-    for field in ('kv_heads', 'head_width', 'ff_width', 'max_length', 'context', 'window', 'global_every'):
-        require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
-    for field in ('logit_cap', 'final_logit_cap', 'attention_scale'):
+    for field in _NOT_NEGATIVE:
         require(getattr(c, field) >= 0, f'model.{field}', getattr(c, field), 'must not be negative; 0 turns it off')
     remedy = f'must divide by model.heads={c.heads}; try model.heads={math.gcd(c.width, c.heads)} or set model.head_width'
     require(bool(c.head_width) or c.width % c.heads == 0, 'model.width', c.width, remedy)
@@ -103,6 +53,7 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
     is_plain = c.residual == 'add' and not NORM_PLACES[c.norm_place].after
     remedy = "needs model.residual='add' and model.norm_place='pre' or 'both': there is one sum, which no norm follows"
     require(c.block != 'parallel' or is_plain, 'model.block', c.block, remedy)
+    require(not c.classes or c.pooler, 'model.classes', c.classes, 'are told from the pooled state; set model.pooler=true')
     remedy = 'says which layers have no window; set model.window'
     require(not c.global_every or bool(c.window), 'model.global_every', c.global_every, remedy)
     remedy = f'must be at least data.seq_len={seq_len}, or 0 to follow it'
@@ -124,6 +75,10 @@ def _validate_rotary(config: TransformerConfig, head_width: int) -> None:
     require(c.rotary_original >= 1, 'model.rotary_original', c.rotary_original, 'must be at least 1')
 
 
+_NOT_NEGATIVE = (
+    *('kv_heads', 'head_width', 'ff_width', 'max_length', 'unused_positions', 'token_types', 'context', 'window'),
+    *('global_every', 'logit_cap', 'final_logit_cap', 'attention_scale', 'classes'),
+)
 _TABLES = (
     (BLOCKS, 'block'),
     (ROTARY_SCALINGS, 'rotary_scaling'),
@@ -132,6 +87,7 @@ _TABLES = (
     (NORM_PLACES, 'norm_place'),
     (RESIDUALS, 'residual'),
     (FEED_FORWARDS, 'feed_forward'),
+    ({'none': None, **ACTIVATIONS}, 'head_transform'),
     (INITS, 'init'),
     (ATTENTIONS, 'attention'),
     (REMATS, 'remat'),
@@ -140,7 +96,7 @@ _TABLES = (
 
 
 def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
-    """The decoder transformer of a config. Raises UsageError for a config that cannot be built; touches no device."""
+    """The transformer of a config. Raises UsageError for a config that cannot be built; touches no device."""
     validate(config, seq_len)
     config = dataclasses.replace(config)  # later changes of the caller's do not reach a network that is built
     modules, specs = _parts(config, vocab_size, config.max_length or seq_len)
@@ -172,7 +128,7 @@ def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
         init_cache=init_cache,
         axes=axes,
         cache_axes=SLOT_AXES | {'layers': stack_axes(LAYER_AXES, depth=config.depth, scanned=config.scan_layers)},
-        traits=Traits(),
+        traits=Traits(causal=config.causal, cached=config.causal),
         vocab_size=vocab_size,
     )
 
@@ -189,7 +145,12 @@ def _parts(config: TransformerConfig, vocab_size: int, max_length: int) -> tuple
     if config.final_norm:
         modules['final_norm'] = norm_of(config, None)
     modules['head'] = Head(config, vocab_size)
-    return modules, {'embedding': (ids,), 'block': (row,), 'final_norm': (row,), 'head': (row, table)}
+    if config.pooler:
+        modules['pooler'] = Pooler(config)
+    if config.classes:
+        modules['classifier'] = Classifier(config)
+    on_rows = dict.fromkeys(('block', 'final_norm', 'pooler', 'classifier'), (row,))
+    return modules, {'embedding': (ids,), 'head': (row, table), **on_rows}
 
 
 def _apply(
@@ -201,13 +162,15 @@ def _apply(
     key: Any = None,
     hparams: HParams = MappingProxyType({}),
 ) -> Output:
-    """Hidden states after the final norm, and the cache after these tokens."""
+    """Hidden states after the final norm, the cache after these tokens, and each row's pooled state where there is a pooler."""
     slots = cache and {name: cache[name] for name in SLOT_AXES}
     positions, sight, slots_after = place(inputs, slots)
+    sight = sight._replace(open=not config.causal)
     rate = hparams.get('dropout')
     B, T = inputs.ids.shape
     context = Context(B, in_order(positions, T), sight, None if rate is None else key, rate, slots and slots['filled'])
-    x_BxTxD = apply_params(modules['embedding'], params['embedding'], inputs.ids, positions, scope='embedding')
+    tokens = (inputs.ids, positions, inputs.types)
+    x_BxTxD = apply_params(modules['embedding'], params['embedding'], *tokens, scope='embedding')
     x_CxD = drop(x_BxTxD.reshape(B * T, -1), context, 'embedding')
 
     def layer(layer_params: Tree, x_CxD: Any, layer_cache: Tree, index: Any) -> tuple[Any, Tree]:
@@ -227,7 +190,22 @@ def _apply(
     )
     if config.final_norm:
         x_CxD = apply_params(modules['final_norm'], params.get('final_norm', {}), x_CxD, scope='final_norm')
-    return Output(x_CxD.reshape(B, T, -1), slots_after and slots_after | {'layers': layer_caches})
+    x_BxTxD, after = x_CxD.reshape(B, T, -1), slots_after and slots_after | {'layers': layer_caches}
+    if not config.pooler:
+        return Output(x_BxTxD, after)
+    pooled_BxD = apply_params(modules['pooler'], params['pooler'], first_tokens(x_BxTxD, inputs.segments), scope='pooler')
+    if not config.classes:
+        return Output(x_BxTxD, after, pooled=pooled_BxD)
+    logits_BxC = apply_params(modules['classifier'], params['classifier'], pooled_BxD, scope='classifier')
+    return Output(x_BxTxD, after, pooled=pooled_BxD, row_logits=logits_BxC)
+
+
+def first_tokens(x_BxTxD: Any, segments_BxT: Any) -> Any:
+    """The state of each row's first token that is no padding, B x D."""
+    if segments_BxT is None:
+        return x_BxTxD[:, 0]
+    first_B = jnp.argmax(segments_BxT > 0, axis=1)
+    return jnp.take_along_axis(x_BxTxD, first_B[:, None, None], axis=1)[:, 0]
 
 
 def window_of(config: TransformerConfig, index: Any) -> Any:

@@ -7,4 +7,8 @@ import dataclasses
 class ObjectiveConfig:
     kind: str = 'causal'  # a row of OBJECTIVES
     label_smoothing: float = 0.0  # mass spread evenly over the vocabulary (Szegedy et al. 2016, section 7)
+    mask_fraction: float = 0.15  # masked: of a row's tokens, those that are hidden and scored
+    mask_replaced: float = 0.8  # of these, become the mask
+    mask_random: float = 0.1  # of these, become a random token; the rest stay
+    whole_words: bool = False  # masked: hide all tokens of a word or none
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)

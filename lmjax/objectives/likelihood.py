@@ -1,4 +1,4 @@
-"""Maximum likelihood: next-token cross-entropy with label smoothing and z-loss."""
+"""Maximum likelihood: cross-entropy of the targets, the next tokens or hidden ones, with label smoothing and z-loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def loss(
     (`key` is None), `correct`. Dividing each by the weight of the whole batch gives its mean per token.
     """
     output = model.apply(params, batch.inputs, cache=cache, key=key, hparams=hparams)
-    scores = model.score(params, output.hidden, batch.targets)
+    hidden_BxKxD = output.hidden
+    if batch.at is not None:
+        hidden_BxKxD = jnp.take_along_axis(hidden_BxKxD, batch.at[:, :, None], axis=1)
+    scores = model.score(params, hidden_BxKxD, batch.targets)
     total = (token_loss(scores, hparams) * batch.weights).sum()
     for amount, share in output.aux.values():
         total += share * amount
@@ -31,7 +34,7 @@ def loss(
 
 
 def token_loss(scores: TokenScores, hparams: HParams) -> Array:
-    """What is minimised at each position, B x T, in nats; terms whose hyperparameter is absent do not exist."""
+    """What is minimised at each position, in nats; terms whose hyperparameter is absent do not exist."""
     logprob = scores.logprob
     smoothing = hparams.get('label_smoothing')
     if smoothing is not None:

@@ -13,6 +13,10 @@ class Objective(NamedTuple):
 
     loss: Callable[..., tuple[Any, tuple[Any, dict[str, Any], Any]]]
     separable: bool  # the loss of a batch is the sum over its rows, so that accumulation equals one batch
+    in_order: bool  # every token is scored given those before alone: needs a causal network, and gives bits per byte
 
 
-OBJECTIVES = {'causal': Objective(likelihood.loss, separable=True)}
+OBJECTIVES = {
+    'causal': Objective(likelihood.loss, separable=True, in_order=True),
+    'masked': Objective(likelihood.loss, separable=True, in_order=False),
+}

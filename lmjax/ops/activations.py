@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -49,7 +50,7 @@ def squared_relu(x: Array) -> Any:
     return jnp.square(jax.nn.relu(x))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     'relu': jax.nn.relu,
     'gelu': gelu,
     'gelu_tanh': gelu_tanh,

@@ -21,7 +21,7 @@ HIDDEN = -1e30  # the logit of what may not be seen; finite, so that a query whi
 
 
 class Sight(NamedTuple):
-    """Which keys a query sees: those not later, of its own non-zero segment, and within the window.
+    """Which keys a query sees: those not later or open, of its own non-zero segment, and within the window.
 
     Keys stand in slots 0..S-1 and query t in slot `first_slot` + t. `None` means the plain case, which costs less:
     positions are the slots, and all segments are 1.
@@ -32,13 +32,14 @@ class Sight(NamedTuple):
     key_positions: Any = None  # B x S
     query_segments: Any = None  # B x T
     key_segments: Any = None  # B x S
+    open: Any = False  # keys that earlier queries see too: none, all (True), or where B x S is true
 
 
 class Score(NamedTuple):
     """What is done to the logits, and to the weights after the softmax."""
 
     scale: float
-    window: Any = 0  # in tokens, the query itself counted; 0: everything before; may be traced
+    window: Any = 0  # in tokens on each side, the query itself counted; 0: no limit; may be traced
     cap: float = 0.0  # cap * tanh(logit / cap); 0: none
     slopes: np.ndarray | None = None  # H; times the distance in positions, off the logits
     dropout_keys: Any = None  # B typed keys; None: no dropout
@@ -46,7 +47,7 @@ class Score(NamedTuple):
 
 
 def distances(sight: Sight, queries: int, keys: int) -> Any:
-    """Position of the query less that of the key, (1 or B) x T x S int32."""
+    """Position of the query less that of the key, (1 or B) x T x S int32; negative for later keys."""
     query, key = sight.query_positions, sight.key_positions
     if query is None or key is None:
         query, key = sight.first_slot + jnp.arange(queries)[None], jnp.arange(keys)[None]
@@ -57,11 +58,13 @@ def visible(sight: Sight, queries: int, keys: int, window: Any = 0) -> Any:
     """The mask that Sight describes, (1 or B) x T x S bool."""
     slots_T = sight.first_slot + jnp.arange(queries)
     seen = slots_T[None, :, None] >= jnp.arange(keys)[None, None]
+    if sight.open is not False:
+        seen = seen | (True if sight.open is True else sight.open[:, None])
     if sight.query_segments is not None:
         query, key = sight.query_segments[:, :, None], sight.key_segments[:, None, :]
         seen = seen & (query == key) & (key != 0)
     if not _is_zero(window):
-        seen = seen & (distances(sight, queries, keys) < window)
+        seen = seen & (jnp.abs(distances(sight, queries, keys)) < window)
     return seen
 
 
@@ -92,13 +95,14 @@ def _shape_logits(logits_BxHxTxS: Array, sight: Sight, score: Score) -> Any:
         logits_BxHxTxS = score.cap * jnp.tanh(logits_BxHxTxS / score.cap)
     if score.slopes is not None:
         slopes = jnp.asarray(score.slopes)[None, :, None, None]
-        logits_BxHxTxS = logits_BxHxTxS - slopes * distances(sight, T, S)[:, None].astype(jnp.float32)
+        logits_BxHxTxS = logits_BxHxTxS - slopes * jnp.abs(distances(sight, T, S))[:, None].astype(jnp.float32)
     return jnp.where(visible(sight, T, S, score.window)[:, None], logits_BxHxTxS, HIDDEN)
 
 
 def blocked(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
-    """By blocks of queries over whole windows; what it does not know (segments, a cache, ALiBi ...) the literal path does."""
-    if not plain(sight, score) or score.cap or score.slopes is not None or score.dropout_keys is not None:
+    """By blocks of queries over whole windows; the literal path does what it does not know (segments, a cache, later keys)."""
+    known = plain(sight, score) and not sight.open
+    if not known or score.cap or score.slopes is not None or score.dropout_keys is not None:
         return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
     return blocked_attention(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, scale=score.scale, window=score.window)
 
@@ -109,9 +113,13 @@ def cudnn(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight,
     if why:
         warnings.warn(f"model.attention='cudnn': {why}; using 'einsum' instead", stacklevel=2)
         return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
-    window = (score.window - 1, 0) if score.window else None
+    window = (score.window - 1, score.window - 1 if sight.open else 0) if score.window else None
     return jax.nn.dot_product_attention(
-        q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, scale=score.scale, is_causal=True, local_window_size=window, implementation='cudnn'
+        *(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV),
+        scale=score.scale,
+        is_causal=not sight.open,
+        local_window_size=window,
+        implementation='cudnn',
     )
 
 
@@ -133,8 +141,9 @@ def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score
 
 
 def plain(sight: Sight, score: Score) -> bool:
-    """Whether this is causal attention of a whole window over itself: no segments, and positions, if they matter, in order."""
+    """Whether this is attention of a whole window over itself: no segments, and positions, if they matter, in order."""
     alone = isinstance(sight.first_slot, int) and sight.first_slot == 0 and sight.query_segments is None
+    alone = alone and isinstance(sight.open, bool)
     return alone and isinstance(score.window, int) and not (score.window and sight.query_positions is not None)
 
 

@@ -9,38 +9,42 @@ from typing import Any
 import jax
 import numpy as np
 
+from lmjax.objectives.table import Objective
 from lmjax.parallel.compiler import compiler_options
 from lmjax.types import Batch, Model, Tree
 
 
-def make_eval_step(model: Model) -> Callable[..., tuple[Any, Any]]:
+def make_eval_step(model: Model, objective: Objective) -> Callable[..., tuple[Any, Any]]:
     """A compiled `(params, batch, cache) -> (sums, cache)`; sums of negative log-likelihood, weight and hits."""
 
     def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
-        output = model.apply(params, batch.inputs, cache=cache)
-        scores = model.score(params, output.hidden, batch.targets)
-        sums = {
-            'nll': -(scores.logprob * batch.weights).sum(),
-            'tokens': batch.weights.sum(),
-            'correct': (scores.correct * batch.weights).sum(),
-        }
-        return sums, output.cache if cache is not None else None
+        _, (weight, sums, after) = objective.loss(model, params, batch, {}, None, cache)
+        kept = {'nll': sums['nll'], 'tokens': weight, 'correct': sums['correct']}
+        return kept, after if cache is not None else None
 
     return jax.jit(eval_step, compiler_options=compiler_options())
 
 
 def evaluate(
-    eval_step: Callable[..., Any], params: Tree, batches: Iterable[Batch], *, tokenizer: Any, cache: Tree = None
+    eval_step: Callable[..., Any],
+    params: Tree,
+    batches: Iterable[Batch],
+    *,
+    tokenizer: Any,
+    in_order: bool = True,
+    cache: Tree = None,
 ) -> dict[str, Any]:
     """Scores all batches; with a `cache`, recurrent state runs on from batch to batch.
 
-    Returns `loss_nats` (per token), `perplexity`, `bits_per_byte` (None where the tokenizer loses text), `accuracy`,
-    `tokens`, `bytes` and `unknown_rate`. The bytes are those of the scored tokens, so that partial splits count right.
+    Returns `loss_nats` (per token), `perplexity`, `bits_per_byte` (None where the tokenizer loses text, or where tokens are
+    not scored in order, so that no code for the text follows), `accuracy`, `tokens`, `bytes` and `unknown_rate`. The bytes are
+    those of the scored tokens, so that partial splits count right.
     """
+    counts_bytes = tokenizer.lossless and in_order
     pending, text_bytes, unknown = [], 0, 0
     for batch in batches:
         scored = np.asarray(batch.targets)[np.asarray(batch.weights) > 0]
-        text_bytes += int(tokenizer.byte_lengths[scored].sum()) if tokenizer.lossless else 0
+        text_bytes += int(tokenizer.byte_lengths[scored].sum()) if counts_bytes else 0
         unknown += int((scored == tokenizer.unknown_id).sum()) if tokenizer.unknown_id is not None else 0
         sums, cache = eval_step(params, batch, cache)
         pending.append(sums)
@@ -53,6 +57,6 @@ def evaluate(
         'bits_per_byte': totals['nll'] / math.log(2) / text_bytes if text_bytes else None,
         'accuracy': totals['correct'] / tokens if tokens else math.nan,
         'tokens': int(tokens),
-        'bytes': text_bytes if tokenizer.lossless else None,
+        'bytes': text_bytes if counts_bytes else None,
         'unknown_rate': unknown / tokens if tokens else 0.0,
     }

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from lmjax.data.corpus import Corpus, compressor_lines
+from lmjax.data.tokenizers import MASK
+from lmjax.generate.fill import fill_mask
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
 from lmjax.models.summary import forward_flops
@@ -59,9 +61,21 @@ def finish(
 def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
     parts = []
     for prompt in config.log.prompts:
+        if not model.traits.cached:
+            parts += _fillings(config, corpus, model, params, prompt)
+            continue
         texts = generate_text(model, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
         parts += [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
     return '\n'.join(parts)
+
+
+def _fillings(config: Config, corpus: Corpus, model: Model, params: Any, prompt: str) -> list[str]:
+    """What a network that cannot go on with a text puts in place of the masks of a prompt."""
+    if MASK not in prompt:
+        return []
+    found = fill_mask(model, params, corpus.tokenizer, prompt, context=context_of(config, model))
+    lines = [', '.join(f'{filling.text!r} {filling.probability:.3f}' for filling in fillings) for fillings in found]
+    return [f'--- {prompt!r}\n' + '\n'.join(lines) + '\n']
 
 
 def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lmjax.config import fingerprint
 from lmjax.data.corpus import Corpus
+from lmjax.data.corruptions import corruption_of, marks_of
 from lmjax.data.loader import train_batches
 from lmjax.optim import schedule
 from lmjax.training.checkpoint import Checkpointer
@@ -59,7 +60,9 @@ def run_steps(config: Config, corpus: Corpus, program: Program, state: TrainStat
       NonFiniteLossError: names the step and the last good checkpoint; nothing is saved after a step that is not finite.
     """
     train, start = config.train, int(state.step)
-    batches = train_batches(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size, start=start)
+    corrupt = corruption_of(config.objective, marks_of(corpus.tokenizer, config.objective))
+    size = train.batch_size
+    batches = train_batches(corpus.train, config.data, seed=config.seed, batch_size=size, corrupt=corrupt, start=start)
     shape = schedule(config.optim, train.steps)
     ledger = Ledger(train.log_every, lambda step: float(shape(step)) * config.optim.learning_rate)
     meta = {'fingerprint': fingerprint(config)}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lmjax.config import choose, require
+from lmjax.data.corruptions import corruption_of, plain_marks
 from lmjax.data.loader import example_batch
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
@@ -72,7 +73,8 @@ def assemble(config: Config, vocab_size: int) -> Program:
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
 
     def compile_both() -> None:
-        batch = place(example_batch(config.data, batch_size=config.train.batch_size))
+        corrupt = corruption_of(config.objective, plain_marks(vocab_size))
+        batch = place(example_batch(config.data, batch_size=config.train.batch_size, corrupt=corrupt))
         with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())
             step.lower(like, batch, hparams).compile()  # jit looks here before it compiles anything

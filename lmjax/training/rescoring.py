@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
+from lmjax.data.corruptions import corruption_of, marks_of
 from lmjax.data.loader import eval_batches
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.training.state import scored_part
@@ -32,6 +34,9 @@ def rescore(
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
+    objective = OBJECTIVES[config.objective.kind]
+    remedy = f'the objective {config.objective.kind!r} does not score tokens in order; leave it at 0'
+    require(objective.in_order or not stride, 'stride', stride, remedy)
     rows = config.train.eval_batch_size or config.train.batch_size
     carry = config.train.carry
     batches = eval_batches(
@@ -41,9 +46,11 @@ def rescore(
         stride=stride,
         layout='windows' if text is not None or stride else config.data.layout,
         order='contiguous' if carry else 'shuffled',
+        corrupt=corruption_of(config.objective, marks_of(tokenizer, config.objective)),
     )
     cache = model.init_cache(params, rows, 0) if carry else None
-    found = evaluate(make_eval_step(model), params, batches, tokenizer=tokenizer, cache=cache)
+    step = make_eval_step(model, objective)
+    found = evaluate(step, params, batches, tokenizer=tokenizer, in_order=objective.in_order, cache=cache)
     if not found['tokens']:
         raise UsageError('text: fewer than two tokens; nothing can be scored')
     scored = source or ('text' if text is not None else config.data.source)

@@ -12,7 +12,7 @@ import jax
 from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
-from lmjax.data.tokenizers import tokenizer_class
+from lmjax.data.tokenizers import expected_vocabulary
 from lmjax.models import build
 from lmjax.models.params import count_params
 from lmjax.training.checkpoint import Checkpointer
@@ -74,7 +74,7 @@ def train(
 
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
-    vocab_size = tokenizer_class(config.data.tokenizer).expected_size(config.data.vocab_size)
+    vocab_size = expected_vocabulary(config.data)
     if has_begun(workdir) or not vocab_size or not config.train.steps:
         return None
     if not build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len).traits.trainable:

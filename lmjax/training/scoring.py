@@ -7,7 +7,9 @@ import math
 from typing import Any
 
 from lmjax.data.corpus import Corpus
+from lmjax.data.corruptions import corruption_of, marks_of
 from lmjax.data.loader import eval_batches
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.training.state import TrainState, scored_part
@@ -24,7 +26,9 @@ class Scorer:
 
     def __init__(self, config: Config, corpus: Corpus, model: Model, records: list[dict[str, Any]] | None = None) -> None:
         self.config, self.corpus, self.model = config, corpus, model
-        self.eval_step = make_eval_step(model)
+        self.objective = OBJECTIVES[config.objective.kind]
+        self.eval_step = make_eval_step(model, self.objective)
+        self.corrupt = corruption_of(config.objective, marks_of(corpus.tokenizer, config.objective))
         latest = {row['step']: row['loss_nats'] for row in records or [] if row.get('split') == 'valid'}
         self.losses = [loss if isinstance(loss, float) else math.inf for _, loss in sorted(latest.items())]
 
@@ -46,6 +50,7 @@ class Scorer:
             batch_size=rows,
             layout=self.config.data.layout,
             order=self.config.data.order if train.carry else 'shuffled',
+            corrupt=self.corrupt,
         )
         if train.eval_batches and step < train.steps:
             # Evenly spread over the split, so that the part looks like the whole; a carried state reads on instead.
@@ -53,7 +58,8 @@ class Scorer:
             every = 1 if train.carry else max(1, total // train.eval_batches)
             batches = itertools.islice(batches, 0, every * train.eval_batches, every)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
-        found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, cache=cache)
+        in_order = self.objective.in_order
+        found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, in_order=in_order, cache=cache)
         record = {'step': step, 'split': 'valid', **found, 'params': scored_part(state.ema is not None)}
         self.losses.append(found['loss_nats'])
         return record

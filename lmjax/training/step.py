@@ -11,7 +11,7 @@ import optax
 
 from lmjax.optim.optimizers import global_norm
 from lmjax.training.state import TrainState, row_keys, stream
-from lmjax.types import Batch, HParams, Model, Tree
+from lmjax.types import Batch, HParams, Inputs, Model, Tree
 
 Loss = Callable[..., tuple[Any, Any]]
 
@@ -28,7 +28,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Sums over the whole batch, one division by its weight, one update.
 
-    Returns the next state and scalars: `loss` (the objective), `loss_nats` (cross-entropy), `tokens`, `grad_norm`.
+    Returns the next state and scalars: `loss` (the objective) and `loss_nats` (cross-entropy), both per scored token, `tokens`
+    (that were read, padding not counted) and `grad_norm`.
     """
     weight = batch.weights.sum()
     keys_B = row_keys(stream(state.root, 'dropout', state.step), batch.targets.shape[0])
@@ -48,10 +49,15 @@ def train_step(
     metrics = {
         'loss': sums['loss'] / weight,
         'loss_nats': sums['nll'] / weight,
-        'tokens': weight,
+        'tokens': count_tokens(batch.inputs),
         'grad_norm': global_norm(grads),
     }
     return TrainState(state.step + 1, state.root, params, opt_state, ema, carry), metrics
+
+
+def count_tokens(inputs: Inputs) -> Any:
+    """How many tokens a network reads, float32."""
+    return jnp.float32(inputs.ids.size) if inputs.segments is None else (inputs.segments > 0).sum(dtype=jnp.float32)
 
 
 def sum_gradients(mean_loss: Callable, params: Tree, rows: Tree, accumulate: int) -> tuple[Tree, tuple]:

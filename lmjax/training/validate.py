@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import numpy as np
 
 from lmjax.config import UsageError, choose, require
+from lmjax.data.corruptions import Marks, corruption_of
 from lmjax.data.loader import validate as validate_data
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.models.config import NgramConfig
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim.config import validate as validate_optim
@@ -34,6 +37,11 @@ def validate(config: Config) -> None:
         train.accumulate,
         f'the objective {config.objective.kind!r} looks at the whole batch at once; set it to 1',
     )
+    is_causal = getattr(config.model, 'causal', True)
+    remedy = 'lets every token see its target; set objective.kind=masked, or model.causal=true'
+    require(is_causal or not objective.in_order, 'model.causal', is_causal, remedy)
+    if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
+        corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')

@@ -11,8 +11,9 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data import bpe
+from lmjax.data.config import DataConfig
 from lmjax.data.library_tokenizer import LibraryTokenizer
-from lmjax.data.tokenizers import TOKENIZERS, load_tokenizer, tokenizer_class
+from lmjax.data.tokenizers import TOKENIZERS, expected_vocabulary, load_tokenizer, tokenizer_class, with_specials
 
 TEXTS = [
     'def move(self, x=10):\n    """Moves it."""\n    return self.x + x\n' * 20,
@@ -229,3 +230,65 @@ def test_a_tokenizer_that_comes_with_a_checkpoint(made):
         LibraryTokenizer(bpe.contents()['tokenizer.json'], size=299)
     with pytest.raises(UsageError, match=r'tokenizer\.json: not a tokenizer of the tokenizers library'):
         LibraryTokenizer('{}')
+
+
+@pytest.mark.parametrize('kind', ['byte', 'char', 'word', 'bpe'])
+def test_special_tokens_come_after_the_vocabulary_and_are_of_no_text(made, kind, tmp_path):
+    plain = made[kind]
+    tokenizer = with_specials(plain, ('mask', 'class'))
+    assert tokenizer.specials == {'mask': plain.vocab_size, 'class': plain.vocab_size + 1}
+    assert tokenizer.vocab_size == plain.vocab_size + 2 == len(tokenizer.byte_lengths)
+    ids = tokenizer.encode(TEXTS[0])
+    np.testing.assert_array_equal(ids, plain.encode(TEXTS[0]))
+    text = tokenizer.decode(ids)
+    assert tokenizer.decode([plain.vocab_size, *ids, plain.vocab_size + 1]) == text == plain.decode(ids)
+    np.testing.assert_array_equal(tokenizer.byte_lengths[-2:], 0)
+    tokenizer.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.specials == tokenizer.specials
+    assert loaded.digest == tokenizer.digest != plain.digest
+    assert loaded.end_ids == plain.end_ids
+    size = 300 if kind == 'bpe' else 0
+    assert expected_vocabulary(DataConfig(tokenizer=kind, vocab_size=size, specials=('mask', 'class'))) in (0, 302, 259)
+    with pytest.raises(UsageError, match=r'data\.specials=\(\): this tokenizer has no mask; train with'):
+        plain.encode_marked('a <mask>')
+
+
+def test_a_mask_is_written_as_such(made):
+    tokenizer = with_specials(made['byte'], ('mask',))
+    mask = tokenizer.specials['mask']
+    assert tokenizer.encode_marked('<mask>a<mask><mask>b').tolist() == [mask, 97, mask, mask, 98]
+    assert mask not in tokenizer.encode('<mask>')  # in a text it is text
+    library = wordpiece()
+    assert library.encode_marked('a <mask>ing [MASK]').tolist() == [2, 4, 3, 7, 3]
+
+
+def wordpiece():
+    """A tokenizer of BERT's kind with a handful of words."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, processors
+
+    words = ['[PAD]', '[UNK]', '[CLS]', '[MASK]', 'a', 'sing', '##ing', 'ing', '##s']
+    library = tokenizers.Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token='[UNK]'))
+    library.add_special_tokens(['[PAD]', '[UNK]', '[CLS]', '[MASK]'])
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    library.decoder = decoders.WordPiece()
+    library.post_processor = processors.TemplateProcessing(single='[CLS] $A', special_tokens=[('[CLS]', 2)])
+    return LibraryTokenizer(library.to_str(), size=10, specials={'mask': '[MASK]', 'class': '[CLS]', 'padding': '[none]'})
+
+
+def test_where_words_go_on(made, tmp_path):
+    library = wordpiece()
+    inside, leaves_open = library.word_flags()
+    assert np.flatnonzero(inside).tolist() == [6, 8]
+    assert np.flatnonzero(leaves_open).tolist() == [4, 5, 6, 7, 8]
+    assert library.specials == {'mask': 3, 'class': 2}
+    library.save(tmp_path)
+    assert load_tokenizer(tmp_path).specials == library.specials
+    inside, leaves_open = made['word'].word_flags()
+    ids = made['word'].encode('class value')
+    assert leaves_open[ids].all()
+    bpe_ids = made['bpe'].encode('move x_1 (self')
+    inside, leaves_open = made['bpe'].word_flags()
+    pieces = [made['bpe'].decode([i]) for i in bpe_ids]
+    assert [bool(inside[i]) for i in bpe_ids] == [piece[0].isalnum() or piece[0] == '_' for piece in pieces]

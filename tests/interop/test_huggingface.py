@@ -11,7 +11,7 @@ import lmjax
 from lmjax.config import UsageError
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.interop import huggingface
-from lmjax.interop.decoders import DECODERS, canonical, identify
+from lmjax.interop.formats import FORMATS, canonical, identify
 from lmjax.interop.huggingface import export_folder, import_folder
 from lmjax.interop.tensors import TensorFolder, write_tensors
 from lmjax.interop.workdirs import import_workdir
@@ -166,8 +166,8 @@ def test_every_family_of_the_table_is_one_that_can_be_exported(name):
     kinds = {'pythia': 'gpt_neox', 'llama3': 'llama', 'smollm2': 'llama', 'qwen2.5': 'qwen2'}
     kind = name.removesuffix('-tiny')
     assert identify(config) == kinds.get(kind, kind)
-    decoder = DECODERS[identify(config)]
-    assert canonical(decoder.read({'model_type': kind, **json.loads(json.dumps(decoder.write(config)))})) == canonical(config)
+    form = FORMATS[identify(config)]
+    assert canonical(form.read({'model_type': kind, **json.loads(json.dumps(form.write(config)))})) == canonical(config)
 
 
 def test_a_network_that_no_family_says_is_refused_by_field(tmp_path):

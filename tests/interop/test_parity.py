@@ -1,20 +1,17 @@
 """Every family against transformers: the same numbers from the same weights, in and out."""
 
 import dataclasses
-import functools
 import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compare import IDS, assert_close, assert_same_gradients, forward, imported
 from zoo import FIRST, ODD
 
-import lmjax
 from lmjax.generate.config import SamplingConfig
 from lmjax.generate.decode import stream
-from lmjax.interop.checkpoints import plan
-from lmjax.interop.decoders import DECODERS
 from lmjax.interop.huggingface import export_folder, import_folder
 from lmjax.models import build
 from lmjax.types import Inputs
@@ -31,25 +28,6 @@ def each(fast):
 
 families = each(fast=FIRST)
 dear = each(fast=['llama', 'gemma2'])  # what compiles most
-IDS = np.random.default_rng(0).integers(2, 37, (2, 24))
-
-
-@functools.lru_cache
-def imported(folder):
-    return lmjax.load('hf:' + folder)
-
-
-@functools.lru_cache
-def forward(folder):
-    """Logits of Inputs, compiled."""
-    model = imported(folder).model
-    return jax.jit(lambda params, inputs: model.score(params, model.apply(params, inputs).hidden))
-
-
-def assert_close(ours, theirs):
-    """The issue's bound: 1e-4 absolute, and 1e-5 of the spread."""
-    worst = np.abs(np.asarray(ours) - theirs).max()
-    assert worst <= min(1e-4, 1e-5 * theirs.std()), worst
 
 
 def logits_of(model, ids, **more):
@@ -102,13 +80,7 @@ def test_loss_and_gradients(zoo, name):
     theirs = model(torch.tensor(IDS), labels=torch.tensor(IDS)).loss
     theirs.backward()
     np.testing.assert_allclose(value, theirs.item(), atol=1e-4)
-    flat = {jax.tree_util.keystr(p, simple=True, separator='/'): np.asarray(g) for p, g in jax.tree.leaves_with_path(slopes)}
-    found = {('lm_head.weight' if 'embed_out' in n else n): p.grad.numpy() for n, p in model.named_parameters()}
-    decoder = DECODERS[ODD[name][0]]
-    for (theirs_name, paths, layout), _ in plan(decoder, run.config.model, 37):
-        expected = found.pop('lm_head.weight' if paths == ('head/w',) else theirs_name)
-        np.testing.assert_allclose(layout.pack(tuple(flat[path] for path in paths)), expected, atol=1e-4, err_msg=theirs_name)
-    assert not found
+    assert_same_gradients(ODD[name][0], run.config.model, slopes, model)
 
 
 @dear

@@ -57,18 +57,34 @@ ODD = {
     'gemma2-uncapped': ('gemma2', {**GEMMA, 'attn_logit_softcapping': None, 'final_logit_softcapping': None}),
     'gemma2-odd-depth': ('gemma2', {**GEMMA, 'num_hidden_layers': 3, 'head_dim': 10, 'attn_logit_softcapping': 2.0}),
 }
-FIRST = list({model_type: name for name, (model_type, _) in reversed(ODD.items())}.values())[::-1]
+BERT = {**SIZES, 'max_position_embeddings': 40}
+DISTILBERT = {'vocab_size': 37, 'dim': 20, 'n_layers': 2, 'n_heads': 4, 'hidden_dim': 28, 'max_position_embeddings': 40}
+ENCODERS = {
+    'bert': ('bert', {**BERT, 'class': 'BertForPreTraining'}),
+    'bert-headless': ('bert', {**BERT, 'class': 'BertModel', 'num_attention_heads': 2, 'hidden_act': 'relu'}),
+    'bert-wide-eps': ('bert', {**BERT, 'layer_norm_eps': 1e-3, 'type_vocab_size': 3, 'hidden_act': 'gelu_new'}),
+    'roberta': ('roberta', {**BERT, 'pad_token_id': 1, 'type_vocab_size': 1, 'hidden_act': 'relu'}),
+    'roberta-far': ('roberta', {**BERT, 'pad_token_id': 4, 'num_attention_heads': 5, 'intermediate_size': 6}),
+    'roberta-headless': ('roberta', {**BERT, 'pad_token_id': 1, 'class': 'RobertaModel', 'layer_norm_eps': 1e-5}),
+    'distilbert': ('distilbert', DISTILBERT),
+    'distilbert-headless': ('distilbert', {**DISTILBERT, 'class': 'DistilBertModel', 'n_heads': 2}),
+    'distilbert-sinusoidal': ('distilbert', {**DISTILBERT, 'sinusoidal_pos_embds': True, 'activation': 'relu', 'n_layers': 1}),
+}
+FIRST = list({model_type: name for name, (model_type, _) in reversed((ODD | ENCODERS).items())}.values())[::-1]
 
 
 def make(name):
     """The network of a row, float32, with weights large enough that every part matters."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
-    model_type, fields = ODD[name]
+    model_type, fields = (ODD | ENCODERS)[name]
     torch.manual_seed(0)
-    config = AutoConfig.for_model(model_type, **ENDS, **fields, attn_implementation='eager')
-    model = AutoModelForCausalLM.from_config(config).eval()
+    fields = {**ENDS, **fields, 'attn_implementation': 'eager'}
+    kind = fields.pop('class', 'AutoModelForMaskedLM' if name in ENCODERS else 'AutoModelForCausalLM')
+    config = transformers.AutoConfig.for_model(model_type, **fields)
+    kind = getattr(transformers, kind)
+    model = (kind.from_config(config) if hasattr(kind, 'from_config') else kind(config)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape) * (0.4 if parameter.ndim > 1 else 0.3))

@@ -52,23 +52,40 @@ COUNTS = {
     'smollm2-360m': 361_821_120,
     'smollm2-1.7b': 1_711_376_384,
 }
+# Encoder with pooler, as BertModel and its kin count; without their heads.
+ENCODERS = {
+    'bert-base': 109_482_240,
+    'bert-large': 335_141_888,
+    'roberta-base': 124_645_632,
+    'roberta-large': 355_359_744,
+    'distilbert-base': 66_362_880,  # without a pooler, which it never has
+    'minilm-l6': 22_713_216,
+    'minilm-l12': 33_360_000,
+}
 ROUNDED = {name: name.partition('-')[2] for name in PUBLISHED if name.startswith('gpt3-')}
 
 
-def parameters(name):
+def parameters(name, **changes):
     family = FAMILIES[name]
-    model = build(family.model, vocab_size=family.vocab_size, seq_len=family.context)
+    config = dataclasses.replace(family.model, **changes)
+    model = build(config, vocab_size=family.vocab_size, seq_len=family.context)
     shapes = jax.eval_shape(model.init, jax.random.key(0), {})
     return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(shapes))
 
 
 def test_every_published_network_has_a_count():
-    assert set(PUBLISHED) == set(COUNTS) | set(ROUNDED)
+    assert set(PUBLISHED) == set(COUNTS) | set(ENCODERS) | set(ROUNDED)
 
 
 @pytest.mark.parametrize('name', COUNTS)
 def test_the_published_count(name):
     assert parameters(name) == COUNTS[name]
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_the_published_count_of_an_encoder(name):
+    bare = {'head_transform': 'none', 'head_bias': False, 'classes': 0, 'pooler': name != 'distilbert-base'}
+    assert parameters(name, **bare) == ENCODERS[name]
 
 
 @pytest.mark.parametrize('name', ROUNDED)

@@ -126,3 +126,36 @@ def test_the_state_passes_through():
     expected = jax.jit(MODEL.apply)(PARAMS, rows.inputs, cache).cache
     np.testing.assert_allclose(after['h'], expected['h'], rtol=1e-6)
     assert np.abs(after['h']).max() > 0.1
+
+
+@pytest.mark.parametrize('kind', OBJECTIVES)
+def test_no_gradient_reaches_what_is_not_scored(kind):
+    """Neither hidden states whose target is padding or not asked for, nor padded tokens themselves."""
+    rows = batch()
+    weights = np.array([[1, 1, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]], np.float32)
+    at = np.array([[0, 2, 3, 4], [1, 2, 4, 0], [0, 1, 2, 3]], np.int32) if kind == 'masked' else None
+    if at is None:
+        weights = np.pad(weights, ((0, 0), (0, 1)))
+    targets = rows.targets if at is None else np.take_along_axis(rows.targets, at, axis=1)
+    rows = Batch(rows.inputs, targets, weights, at)
+
+    def total(nudge):
+        nudged = MODEL._replace(apply=lambda *args, **kwargs: MODEL.apply(*args, **kwargs)._replace(hidden=hidden + nudge))
+        return OBJECTIVES[kind].loss(nudged, PARAMS, rows, {}, None)[0]
+
+    hidden = MODEL.apply(PARAMS, rows.inputs).hidden
+    reached = np.abs(jax.grad(total)(jnp.zeros_like(hidden))).max(axis=-1) > 0
+    expected = np.zeros((B, T), bool)
+    np.put_along_axis(expected, np.broadcast_to(np.arange(T), (B, T)) if at is None else at, weights > 0, axis=1)
+    np.testing.assert_array_equal(reached, expected)
+
+
+def test_scoring_some_positions_is_scoring_all_with_weights_elsewhere_zero():
+    rows = batch()
+    at = np.array([[0, 3], [1, 2], [4, 0]], np.int32)
+    some = Batch(rows.inputs, np.take_along_axis(rows.targets, at, 1), np.array([[1, 2], [0, 1], [3, 1]], np.float32), at)
+    spread = np.zeros((B, T), np.float32)
+    np.put_along_axis(spread, at, some.weights, axis=1)
+    one, (weight, sums, _) = run({'label_smoothing': 0.1}, key=None, rows=some)
+    other, (_, whole, _) = run({'label_smoothing': 0.1}, key=None, rows=rows._replace(weights=spread))
+    np.testing.assert_allclose([one, weight, sums['correct']], [other, spread.sum(), whole['correct']], rtol=1e-6)

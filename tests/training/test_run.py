@@ -257,3 +257,47 @@ def test_a_program_compiled_ahead_serves_only_the_vocabulary_it_was_made_for(mak
 def test_nothing_is_compiled_ahead_of_a_text_that_alone_can_tell(make, workdir):
     for config in (make(data={'tokenizer': 'char'}), make(NgramConfig()), make(steps=0, epochs=1)):
         assert compile_ahead(config, workdir) is None
+
+
+def test_a_masked_language_model_trains_fills_and_embeds(make, workdir):
+    """Tokens read are counted, not those scored; nothing is said of bits per byte; its samples are fillings."""
+    encoder = dataclasses.replace(TINY, causal=False, position='learned')
+    config = make(encoder, data={'specials': ('mask',), 'tokenizer': 'char'}, eval_every=0, steps=60, batch_size=16)
+    config.optim.learning_rate = 0.03
+    config.objective.kind = 'masked'
+    config.log.prompts = ('2 times <mask> is', 'no mask')
+    outcome, said = train(config, workdir)
+    assert outcome['bits_per_byte'] is None
+    assert outcome['bytes'] is None
+    found = list(losses(workdir).values())
+    assert np.mean(found[-10:]) < np.mean(found[:3]) - 0.15
+    record = read_metrics(workdir, 'train')[0]
+    assert record['tokens'] == 16 * 16
+    assert "--- '2 times <mask> is'" in said
+    assert 'no mask' not in said
+    assert 'bits per byte' not in said
+    run = lmjax.load(workdir)
+    (fillings,) = run.fill('2 times <mask> is', count=3)
+    assert [filling.probability for filling in fillings] == sorted((f.probability for f in fillings), reverse=True)
+    assert f'{fillings[0].text!r} {fillings[0].probability:.3f}' in said
+    vectors = run.embed(['1 is 1.', '2 times 2 is 4.'])
+    assert vectors.shape == (2, 8)
+    scores = [run.evaluate('3 times 3 is 9. ' * 8) for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert 0 < scores[0]['tokens'] < 0.2 * 128
+    with pytest.raises(UsageError, match="stride=4: the objective 'masked' does not score tokens in order; leave it at 0"):
+        run.evaluate('3 times 3 is 9.', stride=4)
+    with pytest.raises(UsageError, match='a network without a cache cannot generate'):
+        run.generate('2 times')
+
+
+def test_objectives_and_networks_that_contradict_each_other_are_refused(make, workdir):
+    encoder = dataclasses.replace(TINY, causal=False)
+    with pytest.raises(UsageError, match=r'model\.causal=False: lets every token see its target; set objective\.kind=masked'):
+        lmjax.train(make(encoder), workdir)
+    config = make(encoder)
+    config.objective.kind = 'masked'
+    with pytest.raises(UsageError, match=r"data\.specials=\(\): the objective needs a token for 'mask'; add 'mask'"):
+        lmjax.train(config, workdir)
+    with pytest.raises(UsageError, match=r"data\.specials='masc': no such choice; choose one of: mask, class, separator"):
+        lmjax.train(make(data={'specials': ('masc',)}), workdir)

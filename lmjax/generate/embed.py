@@ -1,0 +1,94 @@
+"""One vector for each text, from the hidden states of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.config import UsageError, choose
+from lmjax.generate.decode import power_of_two
+from lmjax.types import Inputs, Model, Output
+
+if TYPE_CHECKING:
+    from lmjax.types import Tree
+
+ROWS = 32  # texts of one call of the network
+
+
+def mean(output: Output, real_BxT: Any) -> Any:
+    """The average over a text's tokens (Reimers and Gurevych 2019)."""
+    weight_BxTx1 = real_BxT[:, :, None].astype(jnp.float32)
+    return (output.hidden * weight_BxTx1).sum(1) / weight_BxTx1.sum(1)
+
+
+def first(output: Output, real_BxT: Any) -> Any:
+    """The first token's."""
+    return output.hidden[:, 0]
+
+
+def last(output: Output, real_BxT: Any) -> Any:
+    """The last token's, which is the one that has seen the text where a network is causal."""
+    index_B = real_BxT.sum(1) - 1
+    return jnp.take_along_axis(output.hidden, index_B[:, None, None], axis=1)[:, 0]
+
+
+def pooled(output: Output, real_BxT: Any) -> Any:
+    """The pooler's."""
+    if output.pooled is None:
+        raise UsageError("pooling='pooler': this network has no pooler; choose one of: mean, first, last")
+    return output.pooled
+
+
+# name -> (output, real_BxT bool) -> B x D
+POOLINGS: dict[str, Callable[[Output, Any], Any]] = {'mean': mean, 'first': first, 'last': last, 'pooler': pooled}
+
+
+def embed_texts(
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    pooling: str = 'mean',
+    normalize: bool = True,
+    context: int | None = None,
+) -> np.ndarray:
+    """One vector for each text, texts x D float32, of length 1 if `normalize`: a product of two is then their cosine.
+
+    Texts longer than the context are cut, the first tokens kept. Texts of like length travel together; who travels with whom
+    changes nothing.
+
+    Raises:
+      UsageError: a text without any token, or a pooling that does not exist or that the network lacks.
+    """
+    choose(POOLINGS, pooling, 'pooling')
+    ids = [tokenizer.encode(text)[: context or None] for text in texts]
+    for row, text in zip(ids, texts, strict=True):
+        if not len(row):
+            raise UsageError(f'text={text!r}: has no token; leave it out')
+    vectors: list[Any] = [None] * len(ids)
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    for start in range(0, len(order), ROWS):
+        part = order[start : start + ROWS]
+        longest = power_of_two(len(ids[part[-1]]))
+        width = min(longest, context) if context else longest
+        rows = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
+        ids_BxT = np.stack([np.pad(ids[i], (0, width - len(ids[i]))) for i in rows]).astype(np.int32)
+        lengths_B = np.array([len(ids[i]) for i in rows], np.int32)
+        found_BxD = np.asarray(_pool(model.apply, params, ids_BxT, lengths_B, pooling=pooling, normalize=normalize))
+        for i, vector in zip(part, found_BxD, strict=False):
+            vectors[i] = vector
+    return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+
+@partial(jax.jit, static_argnames=('apply', 'pooling', 'normalize'))
+def _pool(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, pooling: str, normalize: bool) -> Any:
+    real_BxT = jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]
+    output = apply(params, Inputs(ids_BxT, segments=real_BxT.astype(jnp.int32)))
+    vectors_BxD = POOLINGS[pooling](output, real_BxT).astype(jnp.float32)
+    return vectors_BxD / jnp.linalg.norm(vectors_BxD, axis=-1, keepdims=True) if normalize else vectors_BxD
