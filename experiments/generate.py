@@ -5,8 +5,9 @@
 
 `--model` takes what others trained, a folder in Hugging Face's format or a Hub id, and needs no workdir; it is greedy unless a
 flag asks for sampling. What is not given comes from the run's `config.sample`. The prompt may come from a file or, with
-`--prompt_file=-`, from standard input. `--max_length` (which counts the prompt's tokens) and `--num_return_sequences` are
-aliases known from elsewhere.
+`--prompt_file=-`, from standard input. `--num_beams` searches for the likeliest continuations, without
+the run's settings for sampling; the best `--num_samples` are printed. `--max_length` (which counts the prompt's tokens) and
+`--num_return_sequences` are aliases known from elsewhere.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _SETTINGS = {
     'top_p': flags.DEFINE_float('top_p', None, 'Choose among the most likely tokens that reach this probability; 1: all.'),
     'min_p': flags.DEFINE_float('min_p', None, 'Drop tokens less likely than this times the most likely one; 0: none.'),
     'repetition_penalty': flags.DEFINE_float('repetition_penalty', None, 'Above 1 discourages tokens seen before; 1: off.'),
+    'num_beams': flags.DEFINE_integer('num_beams', None, 'Search with so many beams for what is most likely; 1: off.'),
+    'length_penalty': flags.DEFINE_float('length_penalty', None, 'Of beam search: above 0 favours long continuations.'),
+    'early_stopping': flags.DEFINE_bool('early_stopping', None, 'End a beam search with num_beams finished continuations.'),
     'greedy': flags.DEFINE_bool('greedy', None, 'Always the most likely token.'),
     'seed': flags.DEFINE_integer('seed', None, 'The same seed draws the same samples.'),
 }
@@ -96,13 +100,14 @@ def _sampling(run: Any, prompt: str) -> Any:
                 f'--max_length={_MAX_LENGTH.value}: the prompt alone has {size} tokens; use {size + 1} or more'
             )
     given = {name: value for name, value in given.items() if value is not None}
+    if given.get('num_beams', 1) > 1:  # the run's own ways to sample do not apply
+        given = {name: getattr(lmjax.SamplingConfig, name) for name in _CHOOSING} | given
     if 'greedy' not in given and not _CHOOSING.isdisjoint(given):
         given['greedy'] = False  # who asks for a temperature wants to sample
     sampling = dataclasses.replace(run.config.sample, **given)
-    if sampling.num_samples > 1 and (sampling.greedy or sampling.temperature == 0):
-        raise lmjax.UsageError(
-            f'--num_samples={sampling.num_samples}: there is one most likely continuation; ask for 1 or add --temperature=0.8'
-        )
+    if sampling.num_samples > 1 and sampling.num_beams == 1 and (sampling.greedy or sampling.temperature == 0):
+        remedy = f'ask for 1, or add --temperature=0.8 or --num_beams={sampling.num_samples}'
+        raise lmjax.UsageError(f'--num_samples={sampling.num_samples}: there is one most likely continuation; {remedy}')
     return sampling
 
 

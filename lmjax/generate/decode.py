@@ -63,16 +63,22 @@ def stream(
     Row i draws token j with a key made of the seed, i and j. Raises UsageError for bad settings, before anything is computed.
     """
     validate(sampling)
-    require(model.traits.cached, 'model', model.traits, 'a network without a cache cannot generate')
-    rows = [np.asarray(prompt, np.int32) for prompt in prompts]
-    for row in rows:
-        require(row.size > 0, 'prompt', row.tolist(), 'needs at least one token')
-        require(row.min() >= 0 and row.max() < model.vocab_size, 'prompt', int(row.max()), 'ids must lie in the vocabulary')
+    rows = check_prompts(model, prompts)
     limit = 0 if model.traits.recurrent else context or 0
     require(limit != 1, 'context', limit, 'must be at least 2 tokens')
     keys_B = row_keys(sampling.seed, rows=len(rows))
     job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32))
     return _stream(job, rows, sampling.max_new_tokens)
+
+
+def check_prompts(model: Model, prompts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The prompts as int32 arrays. Raises UsageError for one that the network cannot continue."""
+    require(model.traits.cached, 'model', model.traits, 'a network without a cache cannot generate')
+    rows = [np.asarray(prompt, np.int32) for prompt in prompts]
+    for row in rows:
+        require(row.size > 0, 'prompt', row.tolist(), 'needs at least one token')
+        require(row.min() >= 0 and row.max() < model.vocab_size, 'prompt', int(row.max()), 'ids must lie in the vocabulary')
+    return rows
 
 
 class Job(NamedTuple):
@@ -141,10 +147,7 @@ def prefill(
     slots: int,
 ) -> State:
     """Reads left-padded windows into a new cache with room for `slots` tokens and draws each row's next token."""
-    batch, length = ids_BxP.shape
-    offset_BxP = jnp.arange(length)[None] - (length - lengths_B)[:, None]
-    inputs = Inputs(ids_BxP, jnp.maximum(offset_BxP, 0), (offset_BxP >= 0).astype(jnp.int32))
-    out = network.apply(params, inputs, cache=network.init_cache(params, batch, slots))
+    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=network.init_cache(params, len(ids_BxP), slots))
     return _draw(network, params, out, lengths_B, seen_BxV, keys_B, step, knobs)
 
 
@@ -193,6 +196,13 @@ def left_pad(windows: Sequence[np.ndarray], *, limit: int) -> tuple[np.ndarray, 
     width = power_of_two(int(lengths_B.max()))
     width = min(width, limit) if limit else width
     return np.stack([np.pad(window, (width - len(window), 0)) for window in windows]), lengths_B
+
+
+def padded_inputs(ids_BxP: Any, lengths_B: Any) -> Inputs:
+    """What a network reads of windows that are padded on the left: positions count from each window's first token."""
+    length = ids_BxP.shape[1]
+    offset_BxP = jnp.arange(length)[None] - (length - lengths_B)[:, None]
+    return Inputs(ids_BxP, jnp.maximum(offset_BxP, 0), (offset_BxP >= 0).astype(jnp.int32))
 
 
 def power_of_two(length: int) -> int:

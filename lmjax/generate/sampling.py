@@ -18,6 +18,9 @@ from lmjax.config import require
 if TYPE_CHECKING:
     from lmjax.generate.config import SamplingConfig
 
+SAMPLERS = ('temperature', 'top_k', 'top_p', 'min_p')  # fields that only sampling heeds
+RANKING = ('length_penalty', 'early_stopping')  # fields that only beam search heeds
+
 
 class Knobs(NamedTuple):
     """The scalars of a SamplingConfig that the compiled sampler reads."""
@@ -33,7 +36,7 @@ class Knobs(NamedTuple):
 def validate(sampling: SamplingConfig) -> None:
     """Raises UsageError for settings outside their ranges."""
     s = sampling
-    for field in ('temperature', 'top_p', 'min_p', 'repetition_penalty'):
+    for field in ('temperature', 'top_p', 'min_p', 'repetition_penalty', 'length_penalty'):
         require(math.isfinite(getattr(s, field)), f'sample.{field}', getattr(s, field), 'must be a finite number')
     require(s.max_new_tokens >= 1, 'sample.max_new_tokens', s.max_new_tokens, 'must be at least 1')
     require(s.num_samples >= 1, 'sample.num_samples', s.num_samples, 'must be at least 1')
@@ -45,6 +48,15 @@ def validate(sampling: SamplingConfig) -> None:
     require(penalty > 0, 'sample.repetition_penalty', penalty, 'must be above 0; 1 turns it off, 1.2 discourages repeats')
     require(0 <= s.seed < 2**31, 'sample.seed', s.seed, 'must be between 0 and 2147483647')
     require(all(s.stop), 'sample.stop', s.stop, 'a stop string must not be empty')
+    require(s.num_beams >= 1, 'sample.num_beams', s.num_beams, 'must be at least 1; 1 turns beam search off')
+    remedy = f'beam search has only sample.num_beams={s.num_beams} hypotheses; ask for {s.num_beams} or fewer, or more beams'
+    require(s.num_beams == 1 or s.num_samples <= s.num_beams, 'sample.num_samples', s.num_samples, remedy)
+    require(-5 <= s.length_penalty <= 5, 'sample.length_penalty', s.length_penalty, 'must lie between -5 and 5')
+    unheeded, reader = (SAMPLERS, 'only sampling') if s.num_beams > 1 else (RANKING, 'only beam search')
+    for field in unheeded:
+        value, default = getattr(s, field), getattr(type(s), field)
+        remedy = f'{reader} heeds it, and sample.num_beams={s.num_beams}; leave it at {default}, or change num_beams'
+        require(value == default, f'sample.{field}', value, remedy)
 
 
 def knobs_of(sampling: SamplingConfig) -> Knobs:

@@ -1,7 +1,8 @@
 """Text in, text out: prompts are encoded, tokens become printable pieces as they come, stop strings cut.
 
 A sample ends at a stop string (which is left out), where the network ends the document (the tokenizer's separator), or after
-`max_new_tokens`. Samples hold what follows the prompt, not the prompt.
+`max_new_tokens`. Samples hold what follows the prompt, not the prompt. With `num_beams` they are the hypotheses of beam search,
+best first and all at once; a stop string cuts their text and does not steer the search.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lmjax.config import UsageError
+from lmjax.generate.beams import stream_best
 from lmjax.generate.decode import STOPPED, stream
 from lmjax.generate.sampling import validate
 
@@ -66,7 +68,11 @@ def stream_text(
     """
     validate(sampling)
     prompt_ids = start_ids(tokenizer, prompt)
-    chunks = stream(model, params, [prompt_ids] * sampling.num_samples, sampling, context=context, stop_ids=tokenizer.end_ids)
+    ends = tokenizer.end_ids
+    if sampling.num_beams > 1:
+        chunks = stream_best(model, params, prompt_ids, sampling, context=context, stop_ids=ends)
+    else:
+        chunks = stream(model, params, [prompt_ids] * sampling.num_samples, sampling, context=context, stop_ids=ends)
     rows = [Continuation(tokenizer, prompt_ids, sampling.stop) for _ in range(sampling.num_samples)]
     return _stream_text(chunks, rows)
 
@@ -89,7 +95,8 @@ def _stream_text(chunks: Iterator[np.ndarray], rows: list[Continuation]) -> Gene
     # The first token waits for one compilation, the first chunk for another.
     steady = 2 if len(drawn) > 2 else 0
     rate = sum(drawn[steady:]) / max(clock[-1] - clock[steady], 1e-9)
-    samples = [Sample(row.text, row.tokens, row.finish) for row in rows]
+    # Beam search may find fewer hypotheses than were asked for: a row without a token is none.
+    samples = [Sample(row.text, row.tokens, row.finish) for row in rows if row.tokens]
     return Generation(samples, sum(drawn), clock[-1] - clock[0], clock[1] - clock[0], rate)
 
 

@@ -22,7 +22,7 @@ from lmjax.models.ngram import build
 text = 'abcdefgh\n' * 20
 tokenizer = CharTokenizer(''.join(sorted(set(text))))
 model = build(NgramConfig(order=3), vocab_size=tokenizer.vocab_size, seq_len=8)
-config = SimpleNamespace(sample=SamplingConfig(max_new_tokens=12, greedy=True))
+config = SimpleNamespace(sample=SamplingConfig(max_new_tokens=12, greedy=True, top_p=0.99))
 run = lmjax.Run('w', config, model, model.fit(tokenizer.encode(text)), tokenizer)
 lmjax.load = lambda workdir, step=None: run
 answers = []
@@ -54,6 +54,10 @@ CASES = {
     'drawn': {'arguments': ['--workdir=w', '--temperature=3', '--seed=1', '--top_k=4']},
     'drawn again': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=1', '--top_k=4']},
     'other seed': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=2', '--top_k=4']},
+    'beams': {'arguments': ['--workdir=w', '--prompt=ab', '--num_beams=3', '--num_samples=2']},
+    'short beams': {
+        'arguments': ['--workdir=w', '--prompt=ab', '--num_beams=3', '--stop=d', '--length_penalty=-1', '--early_stopping']
+    },
 }
 REFUSED = {
     'workdir': ([], '--workdir: missing; '),
@@ -66,6 +70,9 @@ REFUSED = {
     'both models': (['--workdir=w', '--model=hf:x'], '--model=hf:x: stands beside --workdir=w; '),
     'one choice': (['--workdir=w', '--num_samples=3'], '--num_samples=3: there is one most likely continuation; ask'),
     'cold': (['--workdir=w', '--num_samples=2', '--temperature=0'], '--num_samples=2: there is one most likely'),
+    'few beams': (['--workdir=w', '--num_beams=2', '--num_samples=3'], 'sample.num_samples=3: beam search has only'),
+    'drawn beams': (['--workdir=w', '--num_beams=2', '--top_k=4'], 'sample.top_k=4: only sampling heeds it'),
+    'no beams': (['--workdir=w', '--length_penalty=2'], 'sample.length_penalty=2.0: only beam search heeds it'),
     'short': (
         ['--workdir=w', '--prompt=abc', '--max_length=3'],
         '--max_length=3: the prompt alone has 3 tokens; use 4 or more',
@@ -114,6 +121,16 @@ def test_settings_come_from_the_run_and_then_from_the_flags(answers):
     assert record(answers['stop'])['samples'] == [{'text': 'cde', 'tokens': 5, 'finish': 'stop'}]
     assert record(answers['drawn'])['samples'] == record(answers['drawn again'])['samples']
     assert record(answers['drawn'])['samples'] != record(answers['other seed'])['samples']
+
+
+def test_beams_print_the_best_first_without_the_settings_of_sampling(answers):
+    found = record(answers['beams'])
+    texts = [sample['text'] for sample in found['samples']]
+    assert texts[0] == 'cdefgh\nabcde'
+    assert len(set(texts)) == 2
+    assert answers['beams']['out'].startswith(f'--- sample 1 of 2\nab{texts[0]}\n--- sample 2 of 2\nab{texts[1]}\n--- ')
+    assert found['tokens'] == 24
+    assert record(answers['short beams'])['samples'] == [{'text': 'c', 'tokens': 2, 'finish': 'stop'}]
 
 
 def test_the_prompt_may_be_missing_or_come_from_standard_input(answers):

@@ -56,4 +56,5 @@ class Recorder:
 def network():
     """(model, params)"""
     params = {'table': jnp.asarray(np.random.default_rng(0).normal(size=(V, V)), jnp.float32)}
-    return Model(lambda key, hparams: params, Recorder(), _score, _init_cache, {}, {}, Traits(), V), params
+    cache_axes = {'terms': ('batch', 'time'), 'used': ()}
+    return Model(lambda key, hparams: params, Recorder(), _score, _init_cache, {}, cache_axes, Traits(), V), params
