@@ -1,5 +1,7 @@
 """Continue a prompt with a trained run; streams the first sample, prints the others, tokens per second and one JSON line.
 
+A masked language model tells instead what stands in place of each `<mask>` of the prompt, the likeliest tokens first.
+
 `python -m experiments.generate --workdir=runs/quickstart --prompt='def main(' --num_samples=3 --temperature=0.8`
 `python -m experiments.generate --model=hf:DIR --prompt='Once upon a time' --max_length=50`
 
@@ -22,6 +24,7 @@ from absl import flags
 
 import lmjax
 from experiments import cli
+from lmjax.generate.sampling import SAMPLERS
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _MODEL = flags.DEFINE_string('model', None, 'hf:DIR or hf:NAME, in the format of Hugging Face; gguf:FILE; or a workdir.')
@@ -46,8 +49,6 @@ _SETTINGS = {
     'seed': flags.DEFINE_integer('seed', None, 'The same seed draws the same samples.'),
 }
 
-_CHOOSING = {'temperature', 'top_k', 'top_p', 'min_p'}  # flags that only sampling heeds
-
 
 def main(_: Sequence[str]) -> int:
     name = _MODEL.value or _WORKDIR.value
@@ -62,7 +63,10 @@ def main(_: Sequence[str]) -> int:
     prompt = _prompt()
     run = lmjax.load(name, step=_STEP.value or None)
     run.need_tokenizer()
-    _print(run, prompt, _sampling(run, prompt))
+    if run.model.traits.cached:
+        _print(run, prompt, _sampling(run, prompt))
+    else:
+        _fill(run, prompt)
     return 0
 
 
@@ -89,7 +93,7 @@ def _prompt() -> str:
 def _sampling(run: Any, prompt: str) -> Any:
     """The run's own settings, changed by the flags that are given."""
     given: dict[str, Any] = {name: flag.value for name, flag in _SETTINGS.items()}
-    given['num_samples'] = _NUM_SAMPLES.value if _NUM_RETURN_SEQUENCES.value is None else _NUM_RETURN_SEQUENCES.value
+    given['num_samples'] = _samples()
     given['stop'] = None if _STOP.value is None else tuple(_STOP.value)
     given['max_new_tokens'] = _MAX_NEW_TOKENS.value
     if _MAX_LENGTH.value is not None:
@@ -101,14 +105,29 @@ def _sampling(run: Any, prompt: str) -> Any:
             )
     given = {name: value for name, value in given.items() if value is not None}
     if given.get('num_beams', 1) > 1:  # the run's own ways to sample do not apply
-        given = {name: getattr(lmjax.SamplingConfig, name) for name in _CHOOSING} | given
-    if 'greedy' not in given and not _CHOOSING.isdisjoint(given):
+        given = {name: getattr(lmjax.SamplingConfig, name) for name in SAMPLERS} | given
+    if 'greedy' not in given and not given.keys().isdisjoint(SAMPLERS):
         given['greedy'] = False  # who asks for a temperature wants to sample
     sampling = dataclasses.replace(run.config.sample, **given)
     if sampling.num_samples > 1 and sampling.num_beams == 1 and (sampling.greedy or sampling.temperature == 0):
         remedy = f'ask for 1, or add --temperature=0.8 or --num_beams={sampling.num_samples}'
         raise lmjax.UsageError(f'--num_samples={sampling.num_samples}: there is one most likely continuation; {remedy}')
     return sampling
+
+
+def _fill(run: Any, prompt: str) -> None:
+    """The likeliest tokens for each mask of a prompt, as many as there would be samples, by default five."""
+    found = run.fill(prompt, count=_samples() or 5)
+    for number, fillings in enumerate(found, start=1):
+        print(f'--- mask {number} of {len(found)}')
+        for filling in fillings:
+            print(f'{filling.probability:.4f}  {filling.text!r}')
+    record = {'workdir': run.workdir, 'prompt': prompt, 'masks': [[one._asdict() for one in fillings] for fillings in found]}
+    print(json.dumps(record), flush=True)
+
+
+def _samples() -> int | None:
+    return _NUM_SAMPLES.value if _NUM_RETURN_SEQUENCES.value is None else _NUM_RETURN_SEQUENCES.value
 
 
 def _print(run: Any, prompt: str, sampling: Any) -> None:

@@ -90,9 +90,9 @@ class LibraryTokenizer(Tokenizer):
     def encode_marked(self, text: str) -> np.ndarray:
         if 'mask' not in self.specials:
             return super().encode_marked(text)  # which says that there is none
-        return self.encode(text.replace(MASK, self._spelled()['mask']))
+        return self.encode(text.replace(MASK, self.special_texts()['mask']))
 
-    def _spelled(self) -> dict[str, str]:
+    def special_texts(self) -> dict[str, str]:
         return {role: str(self._library.id_to_token(i)) for role, i in self.specials.items()}
 
     def word_flags(self) -> tuple[np.ndarray, np.ndarray]:
@@ -112,5 +112,5 @@ class LibraryTokenizer(Tokenizer):
         return self.decode(ids).encode()
 
     def contents(self) -> dict[str, str]:
-        saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self._spelled()}
+        saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self.special_texts()}
         return {FILE: json.dumps(saved), 'tokenizer.json': self._json}

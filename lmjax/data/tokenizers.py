@@ -71,6 +71,10 @@ class Tokenizer:
         """Text of the tokens; bytes that are no character become U+FFFD."""
         return self.decode_bytes(ids).decode('utf-8', 'replace')
 
+    def special_texts(self) -> dict[str, str]:
+        """Role -> how the special token that has it is written where a person must see it."""
+        return {role: f'<{role}>' for role in self.specials}
+
     def encode_marked(self, text: str) -> np.ndarray:
         """Ids of a text in which `<mask>` stands for the mask. Raises UsageError where there is none."""
         if 'mask' not in self.specials:

@@ -141,15 +141,27 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
         write_json(os.path.join(temporary, 'config.json'), described)
         write_params(temporary, form, model, params, dtype)
         if tokenizer and 'tokenizer.json' in tokenizer.contents():
+            text, described = library_files(tokenizer)
             with open(os.path.join(temporary, 'tokenizer.json'), 'w', encoding='utf-8') as file:
-                file.write(tokenizer.contents()['tokenizer.json'])
-            tokens = {'tokenizer_class': 'PreTrainedTokenizerFast', 'model_max_length': context}
-            write_json(os.path.join(temporary, 'tokenizer_config.json'), {**tokens, **_end_token(tokenizer)})
+                file.write(text)
+            write_json(os.path.join(temporary, 'tokenizer_config.json'), {**described, 'model_max_length': context})
     return model_type
 
 
-def _end_token(tokenizer: Any) -> dict[str, str | None]:
+def library_files(tokenizer: Tokenizer) -> tuple[str, dict[str, Any]]:
+    """A tokenizer as tokenizer.json, its special tokens added to it, and what tokenizer_config.json says of them."""
     import tokenizers
 
-    library = tokenizers.Tokenizer.from_str(tokenizer.contents()['tokenizer.json'])
-    return {'eos_token': library.id_to_token(tokenizer.end_ids[0])} if tokenizer.end_ids else {}
+    content, texts = tokenizer.contents()['tokenizer.json'], tokenizer.special_texts()
+    library = tokenizers.Tokenizer.from_str(content)
+    if missing := [text for text in texts.values() if library.token_to_id(text) is None]:
+        library.add_special_tokens(missing)
+        content = library.to_str()
+    for role, text in texts.items():
+        if library.token_to_id(text) != tokenizer.specials[role]:
+            raise UsageError(f'data.specials={tuple(texts)!r}: the text has a token {text!r} of its own; train without it')
+    described: dict[str, Any] = {'tokenizer_class': 'PreTrainedTokenizerFast'}
+    described |= {SPECIAL_FIELDS[role]: text for role, text in texts.items()}
+    if tokenizer.end_ids:
+        described['eos_token'] = library.id_to_token(tokenizer.end_ids[0])
+    return content, described

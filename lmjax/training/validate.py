@@ -11,6 +11,7 @@ from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import Marks, corruption_of
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.tokenizers import tokenizer_class
+from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models.config import NgramConfig
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim.config import validate as validate_optim
@@ -46,6 +47,7 @@ def validate(config: Config) -> None:
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
     validate_data(config.data)
+    validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     if not isinstance(config.model, NgramConfig):
         validate_optim(config.optim)

@@ -9,7 +9,7 @@ import pytest
 
 import lmjax
 from lmjax.config import UsageError
-from lmjax.data.tokenizers import tokenizer_class
+from lmjax.data.tokenizers import tokenizer_class, with_specials
 from lmjax.interop import huggingface
 from lmjax.interop.formats import FORMATS, canonical, identify
 from lmjax.interop.huggingface import export_folder, import_folder
@@ -204,3 +204,22 @@ def test_what_is_neither_a_folder_nor_to_be_had(monkeypatch):
     assert asked == [True, False]  # the cache first
     assert '\n' not in str(error.value)
     assert all('bin' not in pattern for pattern in huggingface.FILES)
+
+
+def test_a_masked_language_model_takes_its_mask_along(made, tmp_path):
+    tokenizer = with_specials(made[3], ('mask', 'class'))
+    config = lmjax.Config(model=FAMILIES['bert-tiny'].model, data=lmjax.DataConfig(tokenizer='bpe', seq_len=64))
+    model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=64)
+    params = jax.jit(model.init)(jax.random.key(0), {'init_scale': 10.0})
+    assert export_folder(config, params, tokenizer, str(tmp_path / 'one')) == 'bert'
+    run = lmjax.load(f'hf:{tmp_path / "one"}')
+    same(run.params, params)
+    assert run.tokenizer.specials == tokenizer.specials
+    assert run.fill('the <mask> sat') == lmjax.Run('w', config, model, params, tokenizer).fill('the <mask> sat')
+    export_folder(run.config, run.params, run.tokenizer, str(tmp_path / 'two'))
+    for name in ('tokenizer.json', 'tokenizer_config.json', 'config.json'):
+        assert (tmp_path / 'one' / name).read_text() == (tmp_path / 'two' / name).read_text(), name
+    spoiled = tokenizer_class('bpe').train([TEXT], [TEXT], 266)
+    spoiled.specials = {'mask': 3}  # a token of its own stands there
+    with pytest.raises(UsageError, match=r"data\.specials=\('mask',\): the text has a token '<mask>' of its own"):
+        export_folder(config, params, spoiled, str(tmp_path / 'three'))
