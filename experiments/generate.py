@@ -133,7 +133,7 @@ def _samples() -> int | None:
 def _print(run: Any, prompt: str, sampling: Any) -> None:
     from lmjax.generate.text import stream_text
 
-    pieces = stream_text(run.model, run.params, run.tokenizer, prompt, sampling, context=run.context)
+    pieces = stream_text(run.reader, run.params, run.tokenizer, prompt, sampling, context=run.context)
     print(f'--- sample 1 of {sampling.num_samples}\n{prompt}', end='', flush=True)
     try:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import subprocess
 import time
@@ -89,6 +90,13 @@ class Run:
 
         return context_of(self.config, self.model)
 
+    @functools.cached_property
+    def reader(self) -> Model:
+        """The network as it reads the prompts that it goes on with: that of a prefix language model sees them whole."""
+        from lmjax.objectives.table import OBJECTIVES
+
+        return OBJECTIVES[self.config.objective.kind].reader(self.model)
+
     def logits(self, ids: Any) -> Array:
         """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32."""
         import jax
@@ -117,7 +125,7 @@ class Run:
                 raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
         sampling = SamplingConfig(**settings)
         self.need_tokenizer()
-        return generate_text(self.model, self.params, self.tokenizer, prompt, sampling, context=self.context)
+        return generate_text(self.reader, self.params, self.tokenizer, prompt, sampling, context=self.context)
 
     def fill(self, text: str, *, count: int = 5) -> list[list[Any]]:
         """For each `<mask>` of a text the `count` likeliest tokens: their id, text and probability."""

@@ -33,6 +33,7 @@ class Inputs(NamedTuple):
     source_mask: Array | None = None  # B x S bool
     prefix: Array | None = None  # B x P x D
     types: Array | None = None  # B x T int32, which of two texts a token is from; None: all the first
+    open: Array | None = None  # B x T bool, tokens that earlier ones of their segment see too; None: as the network is made
 
 
 class Batch(NamedTuple):
@@ -71,6 +72,7 @@ class Traits(NamedTuple):
     cached: bool = True
     recurrent: bool = False  # the cache is a carry of fixed size: no context limit
     vmappable: bool = True
+    opens: bool = False  # heeds `Inputs.open`
 
 
 class Model(NamedTuple):

@@ -56,6 +56,14 @@ def _place_alone(inputs: Inputs) -> tuple[Any, Sight, None]:
     return positions, Sight(0, positions, positions, segments, segments), None
 
 
+def open_keys(inputs: Inputs, slots: Tree | None) -> Any:
+    """Which slots earlier tokens see too, B x S bool: open tokens of this call; False where none is."""
+    if inputs.open is None or slots is None:
+        return False if inputs.open is None else inputs.open
+    none_BxS = jnp.zeros(slots['segments'].shape, bool)
+    return jax.lax.dynamic_update_slice_in_dim(none_BxS, inputs.open, slots['filled'], axis=1)
+
+
 def in_order(positions: Any, length: int) -> Any:
     """The positions, or 0 .. length-1 where they are None; (1 or B) x T."""
     return jnp.arange(length)[None] if positions is None else positions

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from lmjax.config import choose, require
 from lmjax.models.blocks import BLOCKS, NORM_PLACES, RESIDUALS, Context, drop, head_sizes, norm_of, rotated_width
-from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, place
+from lmjax.models.cache import LAYER_AXES, SLOT_AXES, empty_layer, empty_slots, in_order, open_keys, place
 from lmjax.models.config import TransformerConfig
 from lmjax.models.ends import Classifier, Embedding, Head, Pooler
 from lmjax.models.feed_forward import FEED_FORWARDS
@@ -128,7 +128,7 @@ def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
         init_cache=init_cache,
         axes=axes,
         cache_axes=SLOT_AXES | {'layers': stack_axes(LAYER_AXES, depth=config.depth, scanned=config.scan_layers)},
-        traits=Traits(causal=config.causal, cached=config.causal),
+        traits=Traits(causal=config.causal, cached=config.causal, opens=config.causal),
         vocab_size=vocab_size,
     )
 
@@ -165,7 +165,7 @@ def _apply(
     """Hidden states after the final norm, the cache after these tokens, and each row's pooled state where there is a pooler."""
     slots = cache and {name: cache[name] for name in SLOT_AXES}
     positions, sight, slots_after = place(inputs, slots)
-    sight = sight._replace(open=not config.causal)
+    sight = sight._replace(open=open_keys(inputs, slots) if config.causal else True)
     rate = hparams.get('dropout')
     B, T = inputs.ids.shape
     context = Context(B, in_order(positions, T), sight, None if rate is None else key, rate, slots and slots['filled'])

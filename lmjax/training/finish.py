@@ -15,6 +15,7 @@ from lmjax.generate.fill import fill_mask
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
 from lmjax.models.summary import forward_flops
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
 from lmjax.training.loop import Outcome
@@ -60,11 +61,12 @@ def finish(
 
 def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
     parts = []
+    reader = OBJECTIVES[config.objective.kind].reader(model)
     for prompt in config.log.prompts:
         if not model.traits.cached:
             parts += _fillings(config, corpus, model, params, prompt)
             continue
-        texts = generate_text(model, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
+        texts = generate_text(reader, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
         parts += [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
     return '\n'.join(parts)
 

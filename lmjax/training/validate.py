@@ -40,7 +40,11 @@ def validate(config: Config) -> None:
     )
     is_causal = getattr(config.model, 'causal', True)
     remedy = 'lets every token see its target; set objective.kind=masked, or model.causal=true'
-    require(is_causal or not objective.in_order, 'model.causal', is_causal, remedy)
+    require(is_causal or 'causal' not in objective.needs, 'model.causal', is_causal, remedy)
+    remedy = (
+        f'objective.kind={config.objective.kind!r} shows tokens to earlier ones, which needs attention; choose a transformer'
+    )
+    require('opens' not in objective.needs or hasattr(config.model, 'causal'), 'model.kind', config.model.kind, remedy)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):

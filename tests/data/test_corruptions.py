@@ -124,6 +124,33 @@ def test_what_is_hidden_depends_on_seed_and_row_alone():
     assert len({row.tobytes() for row in hidden(same)}) == 8  # each time that a row is read others are hidden
 
 
+def test_prefixes_of_a_million_tokens():
+    """Each length from 1 to n - 1 is as likely; the last open token is the first to be scored."""
+    before = plain(8000, 128)
+    after = corrupted(ObjectiveConfig(kind='prefix'), before)
+    np.testing.assert_array_equal(after.inputs.ids, before.inputs.ids)
+    sizes = after.inputs.open.sum(axis=1)
+    np.testing.assert_array_equal(after.inputs.open, np.arange(128)[None] < sizes[:, None])
+    np.testing.assert_array_equal(after.weights, np.arange(128)[None] >= sizes[:, None] - 1)
+    counts = np.bincount(sizes, minlength=129)
+    assert counts[[0, 128]].tolist() == [0, 0]
+    expected = 8000 / 127
+    assert ((counts[1:128] - expected) ** 2 / expected).sum() < 127 + 5 * np.sqrt(2 * 127)
+
+
+def test_every_document_of_a_row_has_a_prefix_of_its_own():
+    segments = np.array([[1, 1, 1, 1, 2, 2, 2, 3, 0, 0]] * 200, np.int32)
+    ids, weights = np.ones((200, 10), np.int32), (segments > 0).astype(np.float32)
+    after = corrupted(ObjectiveConfig(kind='prefix'), Batch(Inputs(ids, segments=segments), ids, weights))
+    seen = {tuple(row.astype(int)) for row in after.inputs.open}
+    assert seen == {(1, a, b, 0, 1, c, 0, 1, 0, 0) for a, b in ((0, 0), (1, 0), (1, 1)) for c in (0, 1)}
+    for open_T, weights_T in zip(after.inputs.open, after.weights, strict=True):
+        assert weights_T.tolist() == [
+            float(t < 8 and not (open_T[t] and t + 1 < 8 and open_T[t + 1] and segments[0, t + 1] == segments[0, t]))
+            for t in range(10)
+        ]
+
+
 def test_padding_is_never_hidden_and_few_tokens_lose_at_least_one():
     ids = np.random.default_rng(0).integers(0, SEPARATOR, (4, 40)).astype(np.int32)
     lengths = np.array([40, 7, 1, 0])
@@ -171,7 +198,7 @@ def test_settings_that_make_no_sense_are_refused():
             {'mask_replaced': 0.9, 'mask_random': 0.2},
             r'objective\.mask_random=0\.2: with objective\.mask_replaced it makes 1\.1',
         ),
-        ({'kind': 'hidden'}, r"objective\.kind='hidden': no such choice; choose one of: causal, masked"),
+        ({'kind': 'hidden'}, r"objective\.kind='hidden': no such choice; choose one of: causal, masked, prefix"),
     ):
         with pytest.raises(UsageError, match=message):
             corruption_of(ObjectiveConfig(**{'kind': 'masked', **change}), MARKS)

@@ -23,6 +23,7 @@ from lmjax import (
 )
 from lmjax.training.metrics import read_metrics
 from lmjax.training.run import compile_ahead
+from lmjax.types import Inputs
 
 TINY = TransformerConfig(width=8, depth=1, heads=2)
 
@@ -289,6 +290,23 @@ def test_a_masked_language_model_trains_fills_and_embeds(make, workdir):
         run.evaluate('3 times 3 is 9.', stride=4)
     with pytest.raises(UsageError, match='a network without a cache cannot generate'):
         run.generate('2 times')
+
+
+def test_a_prefix_language_model_sees_its_prompts_whole(make, workdir):
+    config = make(dataclasses.replace(TINY, init='fan_in'), steps=2)
+    config.objective.kind = 'prefix'
+    config.log.prompts = ('2 times 2',)
+    outcome, _ = train(config, workdir)
+    assert outcome['bits_per_byte'] is None
+    run = lmjax.load(workdir)
+    ids = run.tokenizer.encode('3 times 5 is')
+    open_inputs = Inputs(ids[None], open=np.ones((1, len(ids)), bool))
+    likeliest = run.model.score(run.params, run.model.apply(run.params, open_inputs).hidden)[0, -1].argmax()
+    assert run.generate('3 times 5 is', max_new_tokens=1, greedy=True) == [run.tokenizer.decode([int(likeliest)])]
+    recurrent = make(RecurrentConfig())
+    recurrent.objective.kind = 'prefix'
+    with pytest.raises(UsageError, match=r"model\.kind='recurrent': objective\.kind='prefix' shows tokens to earlier ones"):
+        lmjax.train(recurrent, workdir + '2')
 
 
 def test_objectives_and_networks_that_contradict_each_other_are_refused(make, workdir):
