@@ -43,6 +43,7 @@ class Batch(NamedTuple):
     targets: Array  # B x T int32, or B x K with `at`
     weights: Array  # like the targets, float32
     at: Array | None = None  # B x K int32, the positions that are scored; None: all
+    labels: Array | None = None  # B int32, the class of each row, -1 where it has none; None: rows are not classified
 
 
 class Output(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.config import DataConfig
-from lmjax.data.corruptions import Corruption
+from lmjax.data.marks import Corruption
 from lmjax.data.packing import PLANS, Plan, read_rows
 from lmjax.data.shuffle import hashed, permuted
 from lmjax.data.store import TokenStore, memory_store
@@ -220,5 +220,5 @@ def eval_rows(store: TokenStore, *, seq_len: int, batch_size: int, layout: str) 
 def take_rows(batch: Batch, rows: slice) -> Batch:
     """Some rows of every array of a batch."""
     inputs = {name: array[rows] for name, array in batch.inputs._asdict().items() if array is not None}
-    at = None if batch.at is None else batch.at[rows]
-    return Batch(Inputs(**inputs), batch.targets[rows], batch.weights[rows], at)
+    at, labels = (None if array is None else array[rows] for array in (batch.at, batch.labels))
+    return Batch(Inputs(**inputs), batch.targets[rows], batch.weights[rows], at, labels)

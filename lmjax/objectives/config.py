@@ -11,4 +11,7 @@ class ObjectiveConfig:
     mask_replaced: float = 0.8  # of these, become the mask
     mask_random: float = 0.1  # of these, become a random token; the rest stay
     whole_words: bool = False  # masked: hide all tokens of a word or none
+    pairs: str = (
+        ''  # masked: rows are two texts, and it is told whether the second is the next, or in which order they are: next, order
+    )
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)

@@ -13,13 +13,15 @@ from lmjax.objectives.table import Objective
 from lmjax.parallel.compiler import compiler_options
 from lmjax.types import Batch, Model, Tree
 
+SUMS = ('nll', 'correct', 'rows', 'row_nll', 'row_correct')  # of an objective's, what an evaluation adds up
+
 
 def make_eval_step(model: Model, objective: Objective) -> Callable[..., tuple[Any, Any]]:
     """A compiled `(params, batch, cache) -> (sums, cache)`; sums of negative log-likelihood, weight and hits."""
 
     def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
         _, (weight, sums, after) = objective.loss(model, params, batch, {}, None, cache)
-        kept = {'nll': sums['nll'], 'tokens': weight, 'correct': sums['correct']}
+        kept = {name: sums[name] for name in SUMS if name in sums} | {'tokens': weight}
         return kept, after if cache is not None else None
 
     return jax.jit(eval_step, compiler_options=compiler_options())
@@ -38,7 +40,8 @@ def evaluate(
 
     Returns `loss_nats` (per token), `perplexity`, `bits_per_byte` (None where the tokenizer loses text, or where tokens are
     not scored in order, so that no code for the text follows), `accuracy`, `tokens`, `bytes` and `unknown_rate`. The bytes are
-    those of the scored tokens, so that partial splits count right.
+    those of the scored tokens, so that partial splits count right. Where rows are classified there are `row_loss_nats` and
+    `row_accuracy` as well.
     """
     counts_bytes = tokenizer.lossless and in_order
     pending, text_bytes, unknown = [], 0, 0
@@ -48,7 +51,7 @@ def evaluate(
         unknown += int((scored == tokenizer.unknown_id).sum()) if tokenizer.unknown_id is not None else 0
         sums, cache = eval_step(params, batch, cache)
         pending.append(sums)
-    totals = {name: math.fsum(float(sums[name]) for sums in pending) for name in ('nll', 'tokens', 'correct')}
+    totals = {name: math.fsum(float(sums.get(name, 0.0)) for sums in pending) for name in (*SUMS, 'tokens')}
     tokens = totals['tokens']
     loss = totals['nll'] / tokens if tokens else math.nan
     return {
@@ -59,4 +62,11 @@ def evaluate(
         'tokens': int(tokens),
         'bytes': text_bytes if counts_bytes else None,
         'unknown_rate': unknown / tokens if tokens else 0.0,
+        **row_scores(totals),
     }
+
+
+def row_scores(totals: dict[str, float]) -> dict[str, float]:
+    """Of the rows that have a label."""
+    rows = totals['rows']
+    return {'row_loss_nats': totals['row_nll'] / rows, 'row_accuracy': totals['row_correct'] / rows} if rows else {}

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from lmjax.config import fingerprint
 from lmjax.data.corpus import Corpus
-from lmjax.data.corruptions import corruption_of, marks_of
+from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import train_batches
+from lmjax.data.marks import marks_of
 from lmjax.optim import schedule
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config, TrainConfig

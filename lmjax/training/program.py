@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import jax
 
 from lmjax.config import choose, require
-from lmjax.data.corruptions import corruption_of, plain_marks
+from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import example_batch
+from lmjax.data.marks import plain_marks
 from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim import build_optimizer

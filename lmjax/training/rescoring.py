@@ -6,8 +6,9 @@ from typing import Any
 
 from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
-from lmjax.data.corruptions import corruption_of, marks_of
+from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import eval_batches
+from lmjax.data.marks import marks_of
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step

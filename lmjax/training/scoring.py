@@ -7,8 +7,9 @@ import math
 from typing import Any
 
 from lmjax.data.corpus import Corpus
-from lmjax.data.corruptions import corruption_of, marks_of
+from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import eval_batches
+from lmjax.data.marks import marks_of
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step

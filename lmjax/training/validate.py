@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
-from lmjax.data.corruptions import Marks, corruption_of
+from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
+from lmjax.data.marks import Marks
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models.config import NgramConfig
@@ -38,6 +39,8 @@ def validate(config: Config) -> None:
         train.accumulate,
         f'the objective {config.objective.kind!r} looks at the whole batch at once; set it to 1',
     )
+    if config.objective.pairs:
+        _validate_pairs(config)
     is_causal = getattr(config.model, 'causal', True)
     remedy = 'lets every token see its target; set objective.kind=masked, or model.causal=true'
     require(is_causal or 'causal' not in objective.needs, 'model.causal', is_causal, remedy)
@@ -55,6 +58,15 @@ def validate(config: Config) -> None:
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     if not isinstance(config.model, NgramConfig):
         validate_optim(config.optim)
+
+
+def _validate_pairs(config: Config) -> None:
+    pairs, data = config.objective.pairs, config.data
+    classes, layout = getattr(config.model, 'classes', 0), data.layout
+    require(config.objective.kind == 'masked', 'objective.pairs', pairs, "goes with objective.kind='masked'")
+    require(classes == 2, 'model.classes', classes, f'objective.pairs={pairs!r} tells two; set it to 2, and model.pooler=true')
+    require(layout == 'windows', 'data.layout', layout, f"objective.pairs={pairs!r} cuts windows in two; use 'windows'")
+    require(data.seq_len >= 16, 'data.seq_len', data.seq_len, f'objective.pairs={pairs!r} needs 16 or more')
 
 
 def _non_negative(config: Config) -> None:

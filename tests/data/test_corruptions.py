@@ -5,8 +5,10 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
-from lmjax.data.corruptions import CORRUPTIONS, Marks, corruption_of, marks_of, plain_marks, word_numbers
+from lmjax.data.corruptions import CORRUPTIONS, corruption_of
 from lmjax.data.loader import batch_at, eval_batches, example_batch, train_batches
+from lmjax.data.marks import Marks, marks_of, plain_marks
+from lmjax.data.masking import word_numbers
 from lmjax.data.shuffle import hashed
 from lmjax.data.store import memory_store
 from lmjax.data.tokenizers import ByteTokenizer, with_specials
@@ -204,3 +206,50 @@ def test_settings_that_make_no_sense_are_refused():
             corruption_of(ObjectiveConfig(**{'kind': 'masked', **change}), MARKS)
     with pytest.raises(UsageError, match=r"data\.specials=\(\): the objective needs a token for 'mask'; add 'mask'"):
         corruption_of(MASKED, Marks(ORDINARY, {}))
+
+
+PAIRS = Marks(np.arange(VOCAB + 3) < SEPARATOR, {'mask': MASK, 'class': 51, 'separator': 52})
+
+
+@pytest.mark.parametrize('pairs', ['next', 'order'])
+def test_pairs_of_a_million_tokens(pairs):
+    """Half of the rows are as the text has them; the others end in a text from anywhere, or are swapped."""
+    text = memory_store([np.arange(100_000) % 49], text_bytes=1, vocab_size=60)
+    starts = np.random.default_rng(0).integers(0, 99_000, 8000)
+    ids = ((starts[:, None] + np.arange(128)[None]) % 49).astype(np.int32)
+    batch = Batch(Inputs(ids), ids, np.ones(ids.shape, np.float32))
+    objective = ObjectiveConfig(kind='masked', pairs=pairs)
+    after = corruption_of(objective, PAIRS)(batch, hashed(0, 'corruption', np.arange(8000)), text)
+    before = np.array(after.inputs.ids)
+    np.put_along_axis(before, after.at, np.where(after.weights > 0, after.targets, np.take_along_axis(before, after.at, 1)), 1)
+    half = 62
+    assert before.shape == (8000, 2 * half + 3)
+    assert set(before[:, 0]) == {51}
+    assert set(before[:, half + 1]) == set(before[:, -1]) == {52}
+    np.testing.assert_array_equal(after.inputs.types, np.tile(np.repeat([0, 1], [half + 2, half + 1]), (8000, 1)))
+    one, two = before[:, 1 : half + 1], before[:, half + 2 : -1]
+    follows = ((two[:, 0] - one[:, -1]) % 49 == 1) & (np.diff(two, axis=1) % 49 == 1).all(axis=1)
+    assert within((after.labels == 1).sum(), 8000, 0.5)
+    true = after.labels == 0
+    np.testing.assert_array_equal(one[true], ids[true, :half])
+    np.testing.assert_array_equal(two[true], ids[true, half : 2 * half])
+    if pairs == 'order':
+        np.testing.assert_array_equal(one[~true], ids[~true, half : 2 * half])
+        np.testing.assert_array_equal(two[~true], ids[~true, :half])
+    else:
+        np.testing.assert_array_equal(one[~true], ids[~true, :half])
+        assert within(follows[~true].sum(), (~true).sum(), 1 / 49)  # by chance
+        assert len({row.tobytes() for row in two[~true]}) == 49
+
+
+def test_padded_pairs_have_no_label():
+    ids = np.ones((3, 21), np.int32)
+    segments = (np.arange(21)[None] < np.array([21, 5, 0])[:, None]).astype(np.int32)
+    batch = Batch(Inputs(ids, segments=segments), ids, segments.astype(np.float32))
+    after = corrupted(ObjectiveConfig(kind='masked', pairs='order'), batch, PAIRS)
+    assert after.labels[0] in (0, 1)
+    assert after.labels[1:].tolist() == [-1, -1]
+    assert after.inputs.segments[0].all()
+    assert after.inputs.segments[1].sum() == 5 + 3
+    assert not after.inputs.segments[2].any()
+    assert after.weights[2].sum() == 0

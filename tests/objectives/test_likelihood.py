@@ -159,3 +159,17 @@ def test_scoring_some_positions_is_scoring_all_with_weights_elsewhere_zero():
     one, (weight, sums, _) = run({'label_smoothing': 0.1}, key=None, rows=some)
     other, (_, whole, _) = run({'label_smoothing': 0.1}, key=None, rows=rows._replace(weights=spread))
     np.testing.assert_allclose([one, weight, sums['correct']], [other, spread.sum(), whole['correct']], rtol=1e-6)
+
+
+def test_rows_with_a_label_are_classified():
+    """A row's class weighs as much as all that is scored in it; a label of -1 counts for nothing."""
+    rows = batch()
+    logits = jnp.asarray([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]])
+    model = MODEL._replace(apply=lambda *args, **kwargs: MODEL.apply(*args, **kwargs)._replace(row_logits=logits))
+    plain, (weight, _, _) = run({}, key=None, rows=rows)
+    total, (same, sums, _) = run({}, key=None, rows=rows._replace(labels=jnp.asarray([0, 0, -1])), model=model)
+    nll = [np.log(1 + np.exp(-2.0)), np.log(1 + np.exp(1.0))]
+    np.testing.assert_allclose(sums['row_nll'], sum(nll), rtol=1e-5)
+    np.testing.assert_allclose([sums['rows'], sums['row_correct'], same], [2, 1, weight])
+    np.testing.assert_allclose(total, plain + T * sum(nll), rtol=1e-5)
+    np.testing.assert_allclose(sums['loss'], total)

@@ -14,6 +14,7 @@ from lmjax import (
     LogConfig,
     NgramConfig,
     NonFiniteLossError,
+    ObjectiveConfig,
     OptimConfig,
     RecurrentConfig,
     SamplingConfig,
@@ -290,6 +291,24 @@ def test_a_masked_language_model_trains_fills_and_embeds(make, workdir):
         run.evaluate('3 times 3 is 9.', stride=4)
     with pytest.raises(UsageError, match='a network without a cache cannot generate'):
         run.generate('2 times')
+
+
+def test_pairs_of_texts_are_told_apart(make, workdir):
+    encoder = dataclasses.replace(TINY, causal=False, token_types=2, pooler=True, classes=2, position='learned')
+    config = make(encoder, data={'specials': ('mask', 'class', 'separator')}, batch_size=8)
+    config.objective = ObjectiveConfig(kind='masked', pairs='order')
+    outcome, _ = train(config, workdir)
+    assert 0 <= outcome['row_accuracy'] <= 1
+    assert 0.3 < outcome['row_loss_nats'] < 1.2
+    for change, message in (
+        ({'model': dataclasses.replace(encoder, classes=0)}, r"model\.classes=0: objective\.pairs='order' tells two"),
+        ({'data': {'layout': 'packed'}}, r"data\.layout='packed': objective\.pairs='order' cuts windows in two"),
+        ({'data': {'specials': ('mask',)}}, r"the objective needs a token for 'class'; add 'class'"),
+    ):
+        wrong = make(**{'model': encoder, **change})
+        wrong.objective = config.objective
+        with pytest.raises(UsageError, match=message):
+            lmjax.train(wrong, workdir + '2')
 
 
 def test_a_prefix_language_model_sees_its_prompts_whole(make, workdir):
