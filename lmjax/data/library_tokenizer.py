@@ -103,7 +103,7 @@ class LibraryTokenizer(Tokenizer):
         flags = np.zeros(self.vocab_size, bool)
         for token, i in self._library.get_vocab(with_added_tokens=True).items():
             flags[i] = token.startswith(sign) == inside
-        return flags & (self.byte_lengths > 0), self.byte_lengths > 0
+        return flags, self.byte_lengths > 0
 
     def decode(self, ids: Iterable[int]) -> str:
         return self._library.decode([int(i) for i in ids if i < self._known], skip_special_tokens=True)

@@ -174,6 +174,8 @@ def test_batches_are_corrupted_alike_on_any_host_and_after_a_resume(layout):
         np.testing.assert_array_equal(np.concatenate([get(part) for part in parts]), get(whole))
     resumed = next(train_batches(STORE, data, seed=1, batch_size=8, corrupt=corrupt, start=7))
     np.testing.assert_array_equal(resumed.inputs.ids, whole.inputs.ids)
+    other = batch_at(STORE, data, 8, seed=1, batch_size=8, corrupt=corrupt)
+    assert (hidden(whole) & hidden(other)).mean() < 0.06  # by chance 0.15 ** 2
     example = example_batch(data, batch_size=8, corrupt=corruption_of(MASKED, plain_marks(VOCAB + 1)))
     for one, other in zip((*example.inputs, *example[1:]), (*whole.inputs, *whole[1:]), strict=True):
         assert (one is None) == (other is None)

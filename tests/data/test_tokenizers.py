@@ -242,6 +242,7 @@ def test_special_tokens_come_after_the_vocabulary_and_are_of_no_text(made, kind,
     np.testing.assert_array_equal(ids, plain.encode(TEXTS[0]))
     text = tokenizer.decode(ids)
     assert tokenizer.decode([plain.vocab_size, *ids, plain.vocab_size + 1]) == text == plain.decode(ids)
+    assert tokenizer.decode_bytes([*ids, plain.vocab_size]) == plain.decode_bytes(ids)
     np.testing.assert_array_equal(tokenizer.byte_lengths[-2:], 0)
     tokenizer.save(tmp_path)
     loaded = load_tokenizer(tmp_path)

@@ -28,7 +28,7 @@ def test_the_likeliest_tokens_of_each_mask(params):
     text = 'a<mask>c<mask>'
     found = fill_mask(MODEL, params, TOKENIZER, text, count=4, context=24)
     ids = TOKENIZER.encode_marked(text)[None]
-    logits = MODEL.score(params, MODEL.apply(params, Inputs(ids)).hidden)[0]
+    logits = jax.jit(lambda p: MODEL.score(p, MODEL.apply(p, Inputs(ids)).hidden))(params)[0]
     probability = np.asarray(jax.nn.softmax(logits, axis=-1))
     assert len(found) == 2
     for fillings, at in zip(found, (1, 3), strict=True):

@@ -128,7 +128,7 @@ def test_a_learned_initial_state_gets_gradients_from_every_start():
     assert np.abs(start(params, segments) - start(params, jnp.ones_like(segments))).max() > 1e-4
 
 
-@pytest.mark.parametrize('cell', ['rnn', 'lstm', 'gru'])
+@pytest.mark.parametrize('cell', ['lstm', *(pytest.param(name, marks=pytest.mark.slow) for name in ('rnn', 'gru'))])
 def test_gradients_against_finite_differences(cell):
     model, params = made(cell=cell, initial_state='learned', tied=True, embedding=8)
     ids, segments, keys = (

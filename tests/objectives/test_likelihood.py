@@ -143,8 +143,8 @@ def test_no_gradient_reaches_what_is_not_scored(kind):
         nudged = MODEL._replace(apply=lambda *args, **kwargs: MODEL.apply(*args, **kwargs)._replace(hidden=hidden + nudge))
         return OBJECTIVES[kind].loss(nudged, PARAMS, rows, {}, None)[0]
 
-    hidden = MODEL.apply(PARAMS, rows.inputs).hidden
-    reached = np.abs(jax.grad(total)(jnp.zeros_like(hidden))).max(axis=-1) > 0
+    hidden = jax.jit(MODEL.apply)(PARAMS, rows.inputs).hidden
+    reached = np.abs(jax.jit(jax.grad(total))(jnp.zeros_like(hidden))).max(axis=-1) > 0
     expected = np.zeros((B, T), bool)
     np.put_along_axis(expected, np.broadcast_to(np.arange(T), (B, T)) if at is None else at, weights > 0, axis=1)
     np.testing.assert_array_equal(reached, expected)

@@ -120,7 +120,10 @@ def test_evaluation_agrees_with_the_logits(make, workdir):
     np.testing.assert_allclose(found['perplexity'], np.exp(expected.mean()), rtol=1e-5)
 
 
-@pytest.mark.parametrize('model', [dataclasses.replace(TINY, dropout=0.3), RecurrentConfig(hidden=8, embedding=4, depth=1)])
+LSTM = RecurrentConfig(hidden=8, embedding=4, depth=1)
+
+
+@pytest.mark.parametrize('model', [dataclasses.replace(TINY, dropout=0.3), pytest.param(LSTM, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_uninterrupted_one(make, tmp_path, model):
     carry = isinstance(model, RecurrentConfig)
     kwargs = {'model': model, 'data': {'order': 'contiguous'} if carry else {}, 'carry': carry, 'optim': {'ema': 0.9}}
@@ -243,7 +246,7 @@ def test_data_that_is_not_text_is_refused(make, workdir, text):
         train(make(), workdir)
 
 
-@pytest.mark.parametrize(('vocab_size', 'fits'), [(300, True), (4000, False)])
+@pytest.mark.parametrize(('vocab_size', 'fits'), [(300, True), pytest.param(4000, False, marks=pytest.mark.slow)])
 def test_a_program_compiled_ahead_serves_only_the_vocabulary_it_was_made_for(make, workdir, monkeypatch, vocab_size, fits):
     """The text gives a vocabulary of at most some hundreds, whatever the config hopes for."""
     ahead = []

@@ -85,8 +85,15 @@ def test_accumulation_equals_one_batch(name):
 
 
 MESHES = ({'data': 8}, {'fsdp': 8}, {'tensor': 8}, {'data': 2, 'fsdp': 4}, {'data': 2, 'tensor': 4})
-COVER = {('transformer', 0), ('transformer', 1), ('transformer', 4), ('lstm', 3)}
-SLOW_COVER = {('transformer', 2), ('transformer_scanned', 0), ('transformer_scanned', 2), ('lstm', 4)}
+COVER = {('transformer', 1), ('transformer', 4)}
+SLOW_COVER = {
+    ('transformer', 0),
+    ('lstm', 3),
+    ('transformer', 2),
+    ('transformer_scanned', 0),
+    ('transformer_scanned', 2),
+    ('lstm', 4),
+}
 GRID = [
     pytest.param(
         name,
@@ -159,7 +166,8 @@ def test_data_parallel_by_shard_map_equals_the_sharded_step():
     assert_close(jax.jit(mapped)(params, batch), by_compiler, 2e-6)
 
 
-@every_model
+@pytest.mark.slow  # the laws of networks have a fast one
+@pytest.mark.parametrize('name', MODELS)
 def test_replicas_equal_their_lone_runs(name):
     init, step, hparams = lone_step(name)
     many = {**{key: jnp.full(3, value) for key, value in hparams.items()}, 'learning_rate': jnp.array([1e-2, 3e-3, 1e-3])}
