@@ -1,4 +1,4 @@
-"""The table of objectives: how a batch is scored, and whether its rows are scored one by one."""
+"""The table of objectives: how a batch is scored, what for, and what that asks of a network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 
 from lmjax.objectives import likelihood
-from lmjax.types import Inputs, Model, Output
 
 if TYPE_CHECKING:
-    from lmjax.types import Tree
+    from lmjax.types import Inputs, Model, Output, Tree
 
 
 class Objective(NamedTuple):

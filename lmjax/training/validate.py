@@ -11,13 +11,18 @@ from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import Marks
-from lmjax.data.tokenizers import tokenizer_class
+from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
-from lmjax.models.config import NgramConfig
+from lmjax.models import build
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.optim.config import validate as validate_optim
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
+
+LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
+    'causal': 'this network sees later tokens, its targets among them; use masked, or set model.causal=true',
+    'opens': 'shows tokens to earlier ones, which this network cannot; choose a causal transformer',
+}
 
 
 def validate(config: Config) -> None:
@@ -41,13 +46,6 @@ def validate(config: Config) -> None:
     )
     if config.objective.pairs:
         _validate_pairs(config)
-    is_causal = getattr(config.model, 'causal', True)
-    remedy = 'lets every token see its target; set objective.kind=masked, or model.causal=true'
-    require(is_causal or 'causal' not in objective.needs, 'model.causal', is_causal, remedy)
-    remedy = (
-        f'objective.kind={config.objective.kind!r} shows tokens to earlier ones, which needs attention; choose a transformer'
-    )
-    require('opens' not in objective.needs or hasattr(config.model, 'causal'), 'model.kind', config.model.kind, remedy)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
@@ -56,7 +54,10 @@ def validate(config: Config) -> None:
     validate_data(config.data)
     validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
-    if not isinstance(config.model, NgramConfig):
+    traits = build(config.model, vocab_size=expected_vocabulary(config.data) or 2, seq_len=config.data.seq_len).traits
+    for trait in objective.needs:
+        require(getattr(traits, trait), 'objective.kind', config.objective.kind, LACKING[trait])
+    if traits.trainable:
         validate_optim(config.optim)
 
 

@@ -327,13 +327,13 @@ def test_a_prefix_language_model_sees_its_prompts_whole(make, workdir):
     assert run.generate('3 times 5 is', max_new_tokens=1, greedy=True) == [run.tokenizer.decode([int(likeliest)])]
     recurrent = make(RecurrentConfig())
     recurrent.objective.kind = 'prefix'
-    with pytest.raises(UsageError, match=r"model\.kind='recurrent': objective\.kind='prefix' shows tokens to earlier ones"):
+    with pytest.raises(UsageError, match=r"objective\.kind='prefix': shows tokens to earlier ones, which this network cannot"):
         lmjax.train(recurrent, workdir + '2')
 
 
 def test_objectives_and_networks_that_contradict_each_other_are_refused(make, workdir):
     encoder = dataclasses.replace(TINY, causal=False)
-    with pytest.raises(UsageError, match=r'model\.causal=False: lets every token see its target; set objective\.kind=masked'):
+    with pytest.raises(UsageError, match=r"objective\.kind='causal': this network sees later tokens, .*; use masked, or"):
         lmjax.train(make(encoder), workdir)
     config = make(encoder)
     config.objective.kind = 'masked'
