@@ -140,7 +140,8 @@ def process(logits_BxV: jax.Array, seen_BxV: jax.Array, knobs: Knobs) -> jax.Arr
 def sample(logits_BxV: jax.Array, seen_BxV: jax.Array, knobs: Knobs, keys_B: jax.Array) -> jax.Array:
     """The next token of each row, B int32; each row draws with its own key, whatever batch it travels in."""
     logits_BxV = process(logits_BxV, seen_BxV, knobs)
-    return jnp.where(knobs.greedy, jnp.argmax(logits_BxV, axis=-1), draw(logits_BxV, keys_B)).astype(jnp.int32)
+    token_B = jax.lax.cond(knobs.greedy, lambda: jnp.argmax(logits_BxV, axis=-1), lambda: draw(logits_BxV, keys_B))
+    return token_B.astype(jnp.int32)
 
 
 def draw(logits_BxV: jax.Array, keys_B: jax.Array) -> jax.Array:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.models.cache import write
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
 from lmjax.models.initial import init_of
@@ -144,9 +144,7 @@ class SelfAttention(nn.Module):
         v_BxSxGxK = self.project('v', x_CxD, context, G, 'kv_heads')
         q_BxTxHxK, k_BxSxGxK = self.prepare(q_BxTxHxK, k_BxSxGxK, context)
         if cache is not None:
-            k_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['k'], k_BxSxGxK, context.write_at, axis=1)
-            v_BxSxGxK = jax.lax.dynamic_update_slice_in_dim(cache['v'], v_BxSxGxK, context.write_at, axis=1)
-            cache = {'k': k_BxSxGxK, 'v': v_BxSxGxK}
+            k_BxSxGxK, v_BxSxGxK, cache = write(cache, k_BxSxGxK, v_BxSxGxK, context.write_at)
         slopes = POSITIONS[c.position].slopes
         score = Score(
             scale=c.attention_scale or K**-0.5, window=context.window, cap=c.logit_cap, slopes=slopes(H) if slopes else None

@@ -12,13 +12,23 @@ from lmjax.ops.attention import Sight
 if TYPE_CHECKING:
     from lmjax.types import Inputs, Tree
 
-LAYER_AXES = dict.fromkeys(('k', 'v'), ('batch', 'time', 'kv_heads', 'head_width'))
+# Heads before time, as attention's products read it: XLA on CPU would transpose the whole cache at each token.
+LAYER_AXES = dict.fromkeys(('k', 'v'), ('batch', 'kv_heads', 'time', 'head_width'))
 SLOT_AXES = {'segments': ('batch', 'time'), 'positions': ('batch', 'time'), 'filled': ()}
 
 
 def empty_layer(batch: int, length: int, *, kv_heads: int, head_width: int, dtype: Any) -> Tree:
-    """Keys and values of one layer, B x S x G x K."""
-    return {name: jnp.zeros((batch, length, kv_heads, head_width), dtype) for name in LAYER_AXES}
+    """Keys and values of one layer, B x G x S x K."""
+    return {name: jnp.zeros((batch, kv_heads, length, head_width), dtype) for name in LAYER_AXES}
+
+
+def write(layer: Tree, k_BxTxGxK: Any, v_BxTxGxK: Any, at: Any) -> tuple[Any, Any, Tree]:
+    """Keys and values of all slots, B x S x G x K, once those of T tokens stand from slot `at` on; and the layer's cache."""
+    new = {'k': k_BxTxGxK, 'v': v_BxTxGxK}
+    layer = {
+        name: jax.lax.dynamic_update_slice_in_dim(layer[name], jnp.swapaxes(new[name], 1, 2), at, axis=2) for name in LAYER_AXES
+    }
+    return jnp.swapaxes(layer['k'], 1, 2), jnp.swapaxes(layer['v'], 1, 2), layer
 
 
 def empty_slots(batch: int, length: int) -> Tree:

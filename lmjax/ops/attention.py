@@ -79,14 +79,17 @@ def literal(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sigh
     """
     B, T, H, K = q_BxTxHxK.shape
     S, G = k_BxSxGxK.shape[1:3]
-    q_BxTxGxRxK = q_BxTxHxK.reshape(B, T, G, H // G, K)
-    logits = jnp.einsum('btgrk,bsgk->bgrts', q_BxTxGxRxK, k_BxSxGxK, preferred_element_type=jnp.float32) * score.scale
+    # M: the queries of a group's heads. Plain batches of matrices, left times right: XLA on CPU reads a cache as it lies.
+    q_BxGxMxK = jnp.swapaxes(q_BxTxHxK, 1, 2).reshape(B, G, H // G * T, K)
+    k_BxGxSxK, v_BxGxSxV = jnp.swapaxes(k_BxSxGxK, 1, 2), jnp.swapaxes(v_BxSxGxV, 1, 2)
+    logits = jnp.einsum('bgmk,bgsk->bgms', q_BxGxMxK, k_BxGxSxK, preferred_element_type=jnp.float32) * score.scale
     logits_BxHxTxS = _shape_logits(logits.reshape(B, H, T, S), sight, score)
     weights_BxHxTxS = jax.nn.softmax(logits_BxHxTxS, axis=-1).astype(v_BxSxGxV.dtype)
     if score.dropout_keys is not None:
         weights_BxHxTxS = dropout(weights_BxHxTxS, score.dropout_keys, score.dropout_rate)
-    weights_BxGxRxTxS = weights_BxHxTxS.reshape(B, G, H // G, T, S)
-    return jnp.einsum('bgrts,bsgv->btgrv', weights_BxGxRxTxS, v_BxSxGxV).reshape(B, T, H, -1)
+    weights_BxGxMxS = weights_BxHxTxS.reshape(B, G, H // G * T, S)
+    heads_BxGxMxV = jnp.einsum('bgms,bgsv->bgmv', weights_BxGxMxS, v_BxGxSxV)
+    return jnp.swapaxes(heads_BxGxMxV.reshape(B, H, T, -1), 1, 2)
 
 
 def _shape_logits(logits_BxHxTxS: Array, sight: Sight, score: Score) -> Any:
