@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, require
 from lmjax.training.config import Config
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     from lmjax.interop.sources import is_imported
 
     if is_imported(workdir):
+        require(step is None, 'step', step, f'{workdir} is one checkpoint and has no steps; leave it out')
         return _load_imported(workdir)
     from lmjax.data.tokenizers import load_tokenizer
     from lmjax.models import build

@@ -206,6 +206,11 @@ def test_what_is_neither_a_folder_nor_to_be_had(monkeypatch):
     assert all('bin' not in pattern for pattern in huggingface.FILES)
 
 
+def test_an_imported_checkpoint_has_no_steps(made):
+    with pytest.raises(UsageError, match=r'step=3: hf:.* is one checkpoint and has no steps; leave it out'):
+        lmjax.load(f'hf:{made[-1]}', step=3)
+
+
 def test_a_masked_language_model_takes_its_mask_along(made, tmp_path):
     tokenizer = with_specials(made[3], ('mask', 'class'))
     config = lmjax.Config(model=FAMILIES['bert-tiny'].model, data=lmjax.DataConfig(tokenizer='bpe', seq_len=64))
