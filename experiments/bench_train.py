@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from experiments import cli
+from experiments.bench.machine import machine
 from lmjax.config import UsageError, choose, require
 
 _WORKLOADS = flags.DEFINE_string('workloads', 'a,b,c,d', 'Which of a, b, c, d and, on a GPU, e; separated by commas.')
@@ -46,7 +46,7 @@ def main(_: Sequence[str]) -> int:
     chosen = {name: choose(WORKLOADS, name, 'workloads') for name in names}
     if any(workload.needs_gpu for workload in chosen.values()):
         _require_gpu()
-    record: dict[str, Any] = {'machine': _machine(), 'rounds': _ROUNDS.value, 'workloads': {}}
+    record: dict[str, Any] = {'machine': machine(), 'rounds': _ROUNDS.value, 'workloads': {}}
     print('{device}; {threads} threads; jax {jax}, torch {torch}; {rounds} rounds'.format(**record['machine'], **record))
     print(f'{"workload":<34}{"parameters":>12}  {"lmjax ms (min-max)":>26}  {"PyTorch ms (min-max)":>26}  ratio', flush=True)
     for name, workload in chosen.items():
@@ -102,28 +102,6 @@ def _require_gpu() -> None:
     require(
         torch.cuda.is_available(), 'workloads', 'e', 'needs a PyTorch that sees the GPU; torch.cuda.is_available() is False'
     )
-
-
-def _machine() -> dict[str, Any]:
-    import jax
-    import torch
-
-    device = jax.devices()[0]
-    return {
-        'device': _processor() if device.platform == 'cpu' else device.device_kind,
-        'threads': torch.get_num_threads(),
-        'jax': jax.__version__,
-        'torch': torch.__version__,
-        'load': os.getloadavg()[0],
-    }
-
-
-def _processor() -> str:
-    try:
-        with open('/proc/cpuinfo') as lines:
-            return next(line.split(':', 1)[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _row(name: str, title: str, figures: dict[str, Any]) -> str:
