@@ -3,7 +3,7 @@
     python -m experiments.train --config=configs/mlm.py --workdir=runs/mlm
     python -m experiments.generate --workdir=runs/mlm --prompt='for i in <mask>(len(items)):'
 
-2,558,080 parameters.
+2,558,080 parameters; on the standard library 4.47 nats a hidden token (perplexity 87) on its held-out tenth.
 """
 
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig
