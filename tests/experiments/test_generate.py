@@ -9,7 +9,6 @@ import pytest
 
 DRIVER = r"""
 import contextlib, io, json, sys
-from types import SimpleNamespace
 import numpy as np
 from absl import flags
 import lmjax
@@ -22,7 +21,7 @@ from lmjax.models.ngram import build
 text = 'abcdefgh\n' * 20
 tokenizer = CharTokenizer(''.join(sorted(set(text))))
 model = build(NgramConfig(order=3), vocab_size=tokenizer.vocab_size, seq_len=8)
-config = SimpleNamespace(sample=SamplingConfig(max_new_tokens=12, greedy=True, top_p=0.99))
+config = lmjax.Config(model=NgramConfig(order=3), sample=SamplingConfig(max_new_tokens=12, greedy=True, top_p=0.99))
 run = lmjax.Run('w', config, model, model.fit(tokenizer.encode(text)), tokenizer)
 lmjax.load = lambda workdir, step=None: run
 answers = []
