@@ -76,13 +76,34 @@ def test_every_preset_names_its_command():
 
 @pytest.mark.slow
 def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
-    (code,) = blocks('README.md', 'python')
+    code, _ = blocks('README.md', 'python')
     code = code.replace("'runs/notebook'", repr(str(tmp_path / 'run'))).replace('= 300', '= 4')
     code = code.replace('lmjax.train(', 'config.data.max_documents = 100; config.sample.max_new_tokens = 4; lmjax.train(')
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.search(r'\(1, \d+, \d+\)', done.stdout)
+
+
+@pytest.mark.slow
+def test_the_encoder_code_of_the_readme_runs(tmp_path):
+    import jax
+
+    import lmjax
+    from lmjax.data.tokenizers import tokenizer_class, with_specials
+    from lmjax.interop.huggingface import export_folder
+    from lmjax.models import build
+    from lmjax.models.families import FAMILIES
+
+    tokenizer = with_specials(tokenizer_class('bpe').train(['The capital is where people eat.\n' * 50], [], 266), ('mask',))
+    config = lmjax.Config(model=FAMILIES['bert-tiny'].model, data=lmjax.DataConfig(seq_len=64))
+    params = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=64).init(jax.random.key(0), {})
+    export_folder(config, params, tokenizer, str(tmp_path / 'bert'))
+    _, code = blocks('README.md', 'python')
+    found = {'lmjax': lmjax}
+    exec(code.replace('hf:DIR', f'hf:{tmp_path / "bert"}'), found)
+    assert found['vectors'].shape == (2, 64)
+    assert len(found['run'].fill('a <mask>')) == 1
 
 
 @pytest.mark.slow

@@ -103,6 +103,7 @@ def test_parameters_are_float32_and_computation_as_asked():
     assert model.score(params, hidden).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_gradients_against_finite_differences():
     """Along a random direction through all parameters, in the network with most of the options."""
     model = make(norm='layer', feed_forward='swiglu', kv_heads=1, qk_norm=True, bias=True, init='fan_in', final_logit_cap=5.0)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -323,7 +324,8 @@ def test_a_prefix_language_model_sees_its_prompts_whole(make, workdir):
     run = lmjax.load(workdir)
     ids = run.tokenizer.encode('3 times 5 is')
     open_inputs = Inputs(ids[None], open=np.ones((1, len(ids)), bool))
-    likeliest = run.model.score(run.params, run.model.apply(run.params, open_inputs).hidden)[0, -1].argmax()
+    logits = jax.jit(lambda p: run.model.score(p, run.model.apply(p, open_inputs).hidden))(run.params)
+    likeliest = logits[0, -1].argmax()
     assert run.generate('3 times 5 is', max_new_tokens=1, greedy=True) == [run.tokenizer.decode([int(likeliest)])]
     recurrent = make(RecurrentConfig())
     recurrent.objective.kind = 'prefix'
