@@ -97,7 +97,7 @@ COUNTS = {
 HARDLY_TRAINABLE = {'textbook'}  # no residual and no norm: gradients shrink, which is what it is there to show
 # The laws that compile gradients twice: some networks meet them at once, these in slow, the others in full.
 DEARER_LAWS_FAST = {'gpt2', 'lstm', 'ngram'}
-DEARER_LAWS_SLOW = {'transformer_2017', 'multi_query', 'alternating', 'encoder', 'gru'}
+DEARER_LAWS_SLOW = {'multi_query', 'alternating', 'encoder'}
 every_network = pytest.mark.parametrize('name', NETWORKS)
 LATER = {name: pytest.mark.slow if name in DEARER_LAWS_SLOW else pytest.mark.full for name in NETWORKS}
 fewer_networks = pytest.mark.parametrize(

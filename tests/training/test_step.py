@@ -166,8 +166,9 @@ def test_data_parallel_by_shard_map_equals_the_sharded_step():
     assert_close(jax.jit(mapped)(params, batch), by_compiler, 2e-6)
 
 
-@pytest.mark.slow  # the laws of networks have a fast one
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow if name == 'transformer' else pytest.mark.full) for name in MODELS]
+)  # the laws of networks have a fast one
 def test_replicas_equal_their_lone_runs(name):
     init, step, hparams = lone_step(name)
     many = {**{key: jnp.full(3, value) for key, value in hparams.items()}, 'learning_rate': jnp.array([1e-2, 3e-3, 1e-3])}
