@@ -221,24 +221,6 @@ def test_where_all_is_seen_a_changed_token_changes_everything(name):
     assert (np.abs(before - after).max(axis=-1) > 1e-6).all()
 
 
-def test_open_tokens_are_seen_as_an_encoder_sees_them():
-    """All open: an encoder with the same parameters. A prefix open: its tokens see each other alone, whatever follows."""
-    net = network('gpt2')
-    encoder = build(dataclasses.replace(net.config, causal=False), vocab_size=VOCAB, seq_len=TIME)
-    apply, encode = quick_jit(net.model.apply), quick_jit(encoder.apply)
-    ids = tokens(2)
-    every = apply(net.params, Inputs(ids, open=ONES > 0)).hidden
-    np.testing.assert_allclose(every, encode(net.params, Inputs(ids)).hidden, rtol=2e-5, atol=2e-5)
-    prefix = apply(net.params, Inputs(ids, open=jnp.arange(TIME)[None] < 3 * ONES)).hidden
-    alone = encode(net.params, Inputs(ids[:, :3])).hidden
-    np.testing.assert_allclose(prefix[:, :3], alone, rtol=2e-5, atol=2e-5)
-    cache = net.model.init_cache(net.params, 2, TIME)
-    first = apply(net.params, Inputs(ids[:, :3], open=ONES[:, :3] > 0), cache)
-    rest = apply(net.params, Inputs(ids[:, 3:]), first.cache)
-    cached = jnp.concatenate([first.hidden, rest.hidden], axis=1)
-    np.testing.assert_allclose(cached, prefix, rtol=2e-5, atol=2e-5)
-
-
 @every_network
 def test_cached_decoding_equals_the_full_pass(name):
     """Token by token; and in two steps, from rows of 3 and 5 tokens padded on the left."""

@@ -8,12 +8,16 @@ depends on nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lmjax.config import choose, require
-from lmjax.data.marks import Corruption, Marks
+from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.objectives.config import ObjectiveConfig
+
+if TYPE_CHECKING:
+    from lmjax.data.tokenizers import Tokenizer
 
 # objective.kind -> what it does to a batch
 CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = {
@@ -33,3 +37,8 @@ def corruption_of(objective: ObjectiveConfig, marks: Marks) -> Corruption | None
     total = o.mask_replaced + o.mask_random
     require(total <= 1, 'objective.mask_random', o.mask_random, f'with objective.mask_replaced it makes {total}; use 1 or less')
     return choose(CORRUPTIONS, o.kind, 'objective.kind')(o, marks)
+
+
+def tokens_corruption(objective: ObjectiveConfig, tokenizer: Tokenizer) -> Corruption | None:
+    """The corruption of an objective over a tokenizer's tokens. Raises UsageError as `corruption_of` does."""
+    return corruption_of(objective, marks_of(tokenizer, objective))

@@ -6,9 +6,8 @@ from typing import Any
 
 from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
-from lmjax.data.corruptions import corruption_of
+from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
-from lmjax.data.marks import marks_of
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
@@ -47,7 +46,7 @@ def rescore(
         stride=stride,
         layout='windows' if text is not None or stride else config.data.layout,
         order='contiguous' if carry else 'shuffled',
-        corrupt=corruption_of(config.objective, marks_of(tokenizer, config.objective)),
+        corrupt=tokens_corruption(config.objective, tokenizer),
     )
     cache = model.init_cache(params, rows, 0) if carry else None
     step = make_eval_step(model, objective)

@@ -7,9 +7,8 @@ import math
 from typing import Any
 
 from lmjax.data.corpus import Corpus
-from lmjax.data.corruptions import corruption_of
+from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
-from lmjax.data.marks import marks_of
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
@@ -29,7 +28,7 @@ class Scorer:
         self.config, self.corpus, self.model = config, corpus, model
         self.objective = OBJECTIVES[config.objective.kind]
         self.eval_step = make_eval_step(model, self.objective)
-        self.corrupt = corruption_of(config.objective, marks_of(corpus.tokenizer, config.objective))
+        self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
         latest = {row['step']: row['loss_nats'] for row in records or [] if row.get('split') == 'valid'}
         self.losses = [loss if isinstance(loss, float) else math.inf for _, loss in sorted(latest.items())]
 

@@ -1,5 +1,6 @@
 """What every comparison with transformers shares."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import lmjax
 from lmjax.interop.checkpoints import plan
 from lmjax.interop.formats import FORMATS
+from lmjax.interop.huggingface import import_folder
 
 IDS = np.random.default_rng(0).integers(5, 37, (2, 24))
 
@@ -39,3 +41,20 @@ def assert_same_gradients(model_type, config, slopes, model):
         theirs = found.pop(name if name in found else 'lm_head.weight')  # GPT-NeoX's head is called so in memory
         np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=name)
     assert not found
+
+
+def assert_same_weights(model, loaded):
+    """Two networks of transformers, name by name and bit for bit."""
+    before, after = model.state_dict(), loaded.state_dict()
+    assert set(before) == set(after)
+    for name, value in before.items():
+        assert value.equal(after[name]), name
+
+
+def assert_reads_again(folder, config, params):
+    """An exported folder, imported layer by layer, against what was exported."""
+    again = import_folder(folder)
+    scan_layers = config.model.scan_layers
+    assert dataclasses.replace(again.config.model, scan_layers=scan_layers) == config.model
+    if not scan_layers:
+        jax.tree.map(np.testing.assert_array_equal, again.params, params)

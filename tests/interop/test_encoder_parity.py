@@ -1,6 +1,5 @@
 """Every encoder against transformers: the same numbers from the same weights, in and out."""
 
-import dataclasses
 import pathlib
 import warnings
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import IDS, assert_close, assert_same_gradients, forward, imported
+from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
 from zoo import ENCODERS, FIRST
 
 from lmjax.interop.huggingface import export_folder, import_folder
@@ -137,14 +136,8 @@ def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of transformers about itself
         loaded = type(model).from_pretrained(again, attn_implementation='eager').eval()
-    before, after = model.state_dict(), loaded.state_dict()
-    assert set(before) == set(after)
-    for key, value in before.items():
-        assert torch.equal(value, after[key]), key
-    config_again, params_again, _ = import_folder(again)
-    assert dataclasses.replace(config_again.model, scan_layers=scan_layers) == config.model
-    if not scan_layers:
-        jax.tree.map(np.testing.assert_array_equal, params_again, params)
+    assert_same_weights(model, loaded)
+    assert_reads_again(again, config, params)
 
 
 def test_older_spellings_and_copies_of_tied_tensors_are_read(zoo, tmp_path):

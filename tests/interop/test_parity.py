@@ -1,13 +1,12 @@
 """Every family against transformers: the same numbers from the same weights, in and out."""
 
-import dataclasses
 import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import IDS, assert_close, assert_same_gradients, forward, imported
+from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
 from zoo import FIRST, ODD
 
 from lmjax.generate.config import SamplingConfig
@@ -123,16 +122,10 @@ def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_
         warnings.simplefilter('ignore')  # of transformers about itself
         loaded = AutoModelForCausalLM.from_pretrained(again, attn_implementation='eager').eval()
     assert not loaded.training
-    before, after = model.state_dict(), loaded.state_dict()
-    assert set(before) == set(after)
-    for key, value in before.items():
-        assert torch.equal(value, after[key]), key
+    assert_same_weights(model, loaded)
     np.testing.assert_array_equal(logits_of(loaded, IDS), logits_of(model, IDS))
-    config_again, params_again, _ = import_folder(again)
-    assert dataclasses.replace(config_again.model, scan_layers=scan_layers) == config.model
-    if not scan_layers:
-        jax.tree.map(np.testing.assert_array_equal, params_again, params)
-    else:
+    assert_reads_again(again, config, params)
+    if scan_layers:
         one = build(config.model, vocab_size=37, seq_len=24)
         hidden = jax.jit(one.apply)(params, Inputs(jnp.asarray(IDS))).hidden
         assert_close(jax.jit(one.score)(params, hidden), logits_of(model, IDS))

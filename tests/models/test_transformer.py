@@ -136,3 +136,23 @@ def test_every_second_layer_sees_past_the_window(scan_layers):
 
     assert moved() == [0, 1, 2, 3, 4]
     assert moved(global_every=2) == list(range(8))
+
+
+def test_open_tokens_are_seen_as_an_encoder_sees_them():
+    """All open: an encoder with the same parameters. A prefix open: its tokens see each other alone, whatever follows."""
+    plain = {'position': 'learned', 'norm': 'layer', 'feed_forward': 'gelu_tanh', 'bias': True, 'attention': 'einsum'}
+    decoder, encoder = make(**plain), make(**plain, causal=False)
+    apply, encode = jax.jit(decoder.apply), jax.jit(encoder.apply)
+    params = decoder.init(jax.random.key(0), {'init_scale': 1.0})
+    rng = np.random.default_rng(0)
+    ids, ones = jnp.asarray(np.stack([rng.permutation(11)[:8] for _ in range(2)]), jnp.int32), jnp.ones((2, 8), jnp.int32)
+    every = apply(params, Inputs(ids, open=ones > 0)).hidden
+    np.testing.assert_allclose(every, encode(params, Inputs(ids)).hidden, rtol=2e-5, atol=2e-5)
+    prefix = apply(params, Inputs(ids, open=jnp.arange(8)[None] < 3 * ones)).hidden
+    alone = encode(params, Inputs(ids[:, :3])).hidden
+    np.testing.assert_allclose(prefix[:, :3], alone, rtol=2e-5, atol=2e-5)
+    cache = decoder.init_cache(params, 2, 8)
+    first = apply(params, Inputs(ids[:, :3], open=ones[:, :3] > 0), cache)
+    rest = apply(params, Inputs(ids[:, 3:]), first.cache)
+    cached = jnp.concatenate([first.hidden, rest.hidden], axis=1)
+    np.testing.assert_allclose(cached, prefix, rtol=2e-5, atol=2e-5)
