@@ -29,8 +29,8 @@ class Inputs(NamedTuple):
     ids: Array  # B x T int32
     positions: Array | None = None  # B x T int32; None: 0 .. T-1 after what the cache holds
     segments: Array | None = None  # B x T int32, 0 is padding, 1.. are documents; None: all 1
-    source_ids: Array | None = None  # B x S int32
-    source_mask: Array | None = None  # B x S bool
+    source_ids: Array | None = None  # B x S int32, what an encoder reads for the decoder of `ids`
+    source_mask: Array | None = None  # B x S bool, false where the source is padded; None: nowhere
     prefix: Array | None = None  # B x P x D
     types: Array | None = None  # B x T int32, which of two texts a token is from; None: all the first
     open: Array | None = None  # B x T bool, tokens that earlier ones of their segment see too; None: as the network is made
@@ -74,6 +74,7 @@ class Traits(NamedTuple):
     recurrent: bool = False  # the cache is a carry of fixed size: no context limit
     vmappable: bool = True
     opens: bool = False  # heeds `Inputs.open`
+    sourced: bool = False  # an encoder-decoder: needs `Inputs.source_ids`, or a cache that was made for a source
 
 
 class Model(NamedTuple):
@@ -85,7 +86,8 @@ class Model(NamedTuple):
         dropout does not depend on the batch that it travels in (accumulation and sharding then change nothing).
     score(params, hidden_BxTxD, ids_BxT=None) -> logits_BxTxV float32, or with ids TokenScores, computed in chunks
     init_cache(params, batch, length, source=None) -> cache
-        a key/value cache with room for `length` tokens or a recurrent carry; passing it to `apply` continues from it
+        a key/value cache with room for `length` tokens or a recurrent carry; passing it to `apply` continues from it.
+        `source` is the pair (source_ids, source_mask) that an encoder-decoder reads once, here
     axes, cache_axes: trees like params and cache whose leaves are tuples of logical axis names
     fit(tokens, hparams) -> params, only where not trainable by gradient
     """
