@@ -56,7 +56,7 @@ def t5_read(config: Json) -> TransformerConfig:
         position='relative',
         attention_scale=1.0,
         norm='rms',
-        feed_forward=choose(T5_FEED_FORWARDS, config.get('feed_forward_proj') or 'relu', 'config.json: feed_forward_proj'),
+        feed_forward=choose(T5_FEED_FORWARDS, config.get('feed_forward_proj', 'relu'), 'config.json: feed_forward_proj'),
         head_scale=is_scaled,
         tied=is_scaled,
     )

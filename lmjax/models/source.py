@@ -37,7 +37,9 @@ def read_source(
     own = params['encoder']
     own = {**own, 'embedding': {**own.get('embedding', {}), 'tokens': params['embedding']['tokens']}}
     inputs = Inputs(source_ids, segments=None if source_mask is None else source_mask.astype(jnp.int32))
-    states_BxSxD, _ = run_body(encoder, own, inputs, key=None if key is None else fold_name(key, 'source'), hparams=hparams)
+    with jax.named_scope('encoder'):
+        keys = None if key is None else fold_name(key, 'source')
+        states_BxSxD, _ = run_body(encoder, own, inputs, key=keys, hparams=hparams)
     B, S, D = states_BxSxD.shape
     return Source(states_BxSxD.reshape(B * S, D), sight=sight_of(source_mask, length))
 
