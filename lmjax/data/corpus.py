@@ -20,8 +20,9 @@ from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.sources import Source, open_source
+from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
-from lmjax.data.tokenizers import SPECIALS, Tokenizer, batches, load_tokenizer, tokenizer_class, utf8, with_specials
+from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
@@ -52,7 +53,7 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
     fraction = data.valid_fraction
     require(0 < fraction < 1, 'data.valid_fraction', fraction, 'use a share between 0 and 1, as 0.1')
     source = open_source(data.source)
-    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *data.specials]
+    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *roles_of(data)]
     key = store_key(source, data, [*kind, fraction])
     folder = cache_folder(data) / key
     meta = build_once(folder, lambda temporary: build_corpus(temporary, source, data, tokenizer))
@@ -132,7 +133,7 @@ def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Toke
     if not train or not valid:
         raise UsageError(f'data.source={source.name!r}: too little text to split ({len(texts)} documents); give more text')
     if tokenizer is None:
-        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size), data.specials)
+        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size), roles_of(data))
     tokenizer.save(folder / 'tokenizer')
     (folder / 'valid.txt').write_bytes(utf8(''.join(valid))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}

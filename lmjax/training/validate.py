@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
-from lmjax.data.marks import Marks
+from lmjax.data.marks import expected_marks
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models import build
@@ -47,7 +46,7 @@ def validate(config: Config) -> None:
     if config.objective.pairs:
         _validate_pairs(config)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
-        corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
+        corruption_of(config.objective, expected_marks(config.data))
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')

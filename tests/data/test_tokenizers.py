@@ -13,7 +13,8 @@ from lmjax.config import UsageError
 from lmjax.data import bpe
 from lmjax.data.config import DataConfig
 from lmjax.data.library_tokenizer import LibraryTokenizer
-from lmjax.data.tokenizers import TOKENIZERS, expected_vocabulary, load_tokenizer, tokenizer_class, with_specials
+from lmjax.data.special_tokens import with_specials
+from lmjax.data.tokenizers import TOKENIZERS, expected_vocabulary, load_tokenizer, tokenizer_class
 
 TEXTS = [
     'def move(self, x=10):\n    """Moves it."""\n    return self.x + x\n' * 20,

@@ -9,7 +9,8 @@ import pytest
 
 import lmjax
 from lmjax.config import UsageError
-from lmjax.data.tokenizers import tokenizer_class, with_specials
+from lmjax.data.special_tokens import with_specials
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.interop import huggingface
 from lmjax.interop.formats import FORMATS, canonical, identify
 from lmjax.interop.huggingface import export_folder, import_folder
