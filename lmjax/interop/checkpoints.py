@@ -61,7 +61,8 @@ def plan(form: Format, config: TransformerConfig, vocab_size: int) -> list[Plann
 
 def _abstract(config: TransformerConfig, vocab_size: int) -> Tree:
     """Shapes and types of our parameters."""
-    model = build(config, vocab_size=vocab_size, seq_len=config.context)
+    room = config.context - bool(config.encoder_depth)  # beside the end token of a source
+    model = build(config, vocab_size=vocab_size, seq_len=room)
     return jax.eval_shape(model.init, jax.random.key(0), {})
 
 

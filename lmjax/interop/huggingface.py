@@ -15,6 +15,7 @@ from lmjax.interop.formats import FORMATS, identify
 from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import TensorFolder, read_json
 from lmjax.models.config import TransformerConfig
+from lmjax.models.validate import longest
 from lmjax.ops.positions import POSITIONS
 from lmjax.training.config import Config
 from lmjax.training.workdir import write_json
@@ -126,7 +127,7 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
         raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only decoders can be exported')
     context = model.context or config.data.seq_len
     if POSITIONS[model.position].learned:
-        context = model.max_length or config.data.seq_len  # they know the table's length alone
+        context = model.max_length or longest(model, config.data.seq_len)  # they know the table's length alone
     model = dataclasses.replace(model, context=context, max_length=context)
     model_type = identify(model)
     form = FORMATS[model_type]
