@@ -14,6 +14,7 @@ from lmjax.config import choose, require
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
+from lmjax.data.texts import texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'causal': lambda objective, marks: None,
     'masked': masked,
     'prefix': prefix,
+    'contrastive': texts,
+    'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
 
 

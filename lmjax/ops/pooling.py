@@ -41,8 +41,8 @@ def pooled(output: Output, real_BxT: Array) -> Any:
 POOLINGS: dict[str, Callable[[Output, Any], Any]] = {'mean': mean, 'first': first, 'last': last, 'pooler': pooled}
 
 
-def unit(x_BxD: Array) -> Any:
-    """Each vector divided by its length, float32, so that a product of two is their cosine; a zero vector stays zero."""
-    x_BxD = jnp.asarray(x_BxD, jnp.float32)
-    square_Bx1 = jnp.square(x_BxD).sum(-1, keepdims=True)
-    return x_BxD * jnp.where(square_Bx1 > 0, square_Bx1, 1.0) ** -0.5
+def unit(vectors: Array) -> Any:
+    """Vectors (... x D) divided by their lengths, float32: a product of two is then their cosine; a zero vector stays zero."""
+    vectors = jnp.asarray(vectors, jnp.float32)
+    squares = jnp.square(vectors).sum(-1, keepdims=True)
+    return vectors * jnp.where(squares > 0, squares, 1.0) ** -0.5

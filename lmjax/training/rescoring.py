@@ -8,10 +8,11 @@ from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.data.tokenizers import tokenizer_class
+from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
-from lmjax.training.state import scored_part
+from lmjax.training.state import hparams_of, scored_part
 from lmjax.types import Model, Tree
 
 
@@ -21,7 +22,8 @@ def rescore(
     """One record of scores; see `lmjax.training.evaluation.evaluate` for its fields.
 
     Raises:
-      UsageError: text and source both given, a text of fewer than two tokens, or a source that cannot be read.
+      UsageError: text and source both given, a text of fewer than two tokens (or windows, where these are told from each
+        other), or a source that cannot be read.
     """
     if text is not None and source:
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
@@ -30,11 +32,12 @@ def rescore(
     elif source:
         store = prepare_eval(source, tokenizer, config.data)
     else:
-        store = prepare(config.data, tokenizer=None if tokenizer.trainable else tokenizer).valid
+        own = tokenizer_class(config.data.tokenizer).trainable
+        store = prepare(config.data, tokenizer=None if own else tokenizer).valid
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
-    objective = OBJECTIVES[config.objective.kind]
+    objective = objective_of(config.objective)
     remedy = f'the objective {config.objective.kind!r} does not score tokens in order; leave it at 0'
     require(objective.in_order or not stride, 'stride', stride, remedy)
     rows = config.train.eval_batch_size or config.train.batch_size
@@ -49,9 +52,10 @@ def rescore(
         corrupt=tokens_corruption(config.objective, tokenizer),
     )
     cache = model.init_cache(params, rows, 0) if carry else None
-    step = make_eval_step(model, objective)
-    found = evaluate(step, params, batches, tokenizer=tokenizer, in_order=objective.in_order, cache=cache)
-    if not found['tokens']:
-        raise UsageError('text: fewer than two tokens; nothing can be scored')
+    step = make_eval_step(model, objective, hparams_of(config))
+    found = evaluate(step, params, batches, tokenizer=tokenizer, objective=objective, cache=cache)
+    if not found.get('tokens', found.get('texts')):
+        scored = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
+        raise UsageError(f'text: fewer than two {scored}; nothing can be scored')
     scored = source or ('text' if text is not None else config.data.source)
     return {'data': scored, **found, 'params': scored_part(bool(config.optim.ema))}

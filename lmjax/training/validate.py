@@ -14,7 +14,9 @@ from lmjax.data.marks import Marks
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models import build
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.objectives.distillation import HIDDEN_LOSSES
+from lmjax.objectives.table import objective_of
+from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
@@ -22,6 +24,7 @@ from lmjax.training.config import Config
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'causal': 'this network sees later tokens, its targets among them; use masked, or set model.causal=true',
     'opens': 'shows tokens to earlier ones, which this network cannot; choose a causal transformer',
+    'trainable': 'is learned by gradient, and this network counts; choose a transformer or a recurrent network',
 }
 
 
@@ -37,7 +40,7 @@ def validate(config: Config) -> None:
             f'train.accumulate={train.accumulate}: must divide train.batch_size={train.batch_size}; '
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
-    objective = choose(OBJECTIVES, config.objective.kind, 'objective.kind')
+    objective = objective_of(config.objective)
     require(
         train.accumulate == 1 or objective.separable,
         'train.accumulate',
@@ -46,6 +49,9 @@ def validate(config: Config) -> None:
     )
     if config.objective.pairs:
         _validate_pairs(config)
+    _validate_teacher(config)
+    if config.objective.kind == 'contrastive':
+        _validate_contrastive(config)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
@@ -56,7 +62,12 @@ def validate(config: Config) -> None:
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     traits = build(config.model, vocab_size=expected_vocabulary(config.data) or 2, seq_len=config.data.seq_len).traits
     for trait in objective.needs:
-        require(getattr(traits, trait), 'objective.kind', config.objective.kind, LACKING[trait])
+        field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
+        require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])
+    if config.objective.kind == 'contrastive' and traits.causal:
+        remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
+        pooling = config.objective.pooling
+        require(pooling in ('mean', 'last'), 'objective.pooling', pooling, remedy)
     if traits.trainable:
         validate_optim(config.optim)
 
@@ -68,6 +79,47 @@ def _validate_pairs(config: Config) -> None:
     require(classes == 2, 'model.classes', classes, f'objective.pairs={pairs!r} tells two; set it to 2, and model.pooler=true')
     require(layout == 'windows', 'data.layout', layout, f"objective.pairs={pairs!r} cuts windows in two; use 'windows'")
     require(data.seq_len >= 16, 'data.seq_len', data.seq_len, f'objective.pairs={pairs!r} needs 16 or more')
+
+
+def _validate_contrastive(config: Config) -> None:
+    o, train = config.objective, config.train
+    choose(POOLINGS, o.pooling, 'objective.pooling')
+    has_pooler = o.pooling != 'pooler' or getattr(config.model, 'pooler', False)
+    require(has_pooler, 'objective.pooling', o.pooling, 'this network has no pooler; set model.pooler=true, or choose another')
+    require(o.temperature > 0, 'objective.temperature', o.temperature, 'must be above 0, as 0.05')
+    dropout = getattr(config.model, 'dropout', 1.0)  # a network without the field is refused for what it is
+    remedy = "objective.kind='contrastive' tells a text by two readings, which dropout alone makes differ; set it to 0.1"
+    require(dropout > 0, 'model.dropout', dropout, remedy)
+    layout = config.data.layout
+    require(layout != 'packed', 'data.layout', layout, "a row must be one text; use 'documents', or 'windows'")
+    require(not train.carry, 'train.carry', True, 'each text is read by itself; set it to false')
+    for field in ('batch_size', 'eval_batch_size'):
+        rows = getattr(train, field)
+        require(rows != 1, f'train.{field}', rows, 'a text is told from others of its batch; use 2 or more')
+
+
+def _validate_teacher(config: Config) -> None:
+    o, data = config.objective, config.data
+    is_taught = o.kind == 'distill'
+    require(is_taught == bool(o.teacher), 'objective.teacher', o.teacher, TEACHER[is_taught])
+    takes = data.tokenizer == 'teacher'
+    require(is_taught or not takes, 'data.tokenizer', data.tokenizer, "goes with objective.kind='distill'; choose bpe or byte")
+    for field in ('vocab_size', 'specials'):
+        value = getattr(data, field)
+        require(not (takes and value), f'data.{field}', value, "comes with the teacher's tokenizer; leave it out")
+    if not is_taught:
+        return
+    require(o.soft_weight <= 1, 'objective.soft_weight', o.soft_weight, 'use a share between 0 and 1, as 0.5')
+    require(o.soft_temperature > 0, 'objective.soft_temperature', o.soft_temperature, 'must be above 0, as 2.0')
+    choose({'': None, **HIDDEN_LOSSES}, o.hidden, 'objective.hidden')
+    remedy = 'a teacher remembers nothing of the window before; set it to false'
+    require(not config.train.carry, 'train.carry', config.train.carry, remedy)
+
+
+TEACHER = {  # whether the objective has one -> what is wrong with the name
+    True: "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
+    False: "is read by objective.kind='distill' alone; choose that, or leave it out",
+}
 
 
 def _non_negative(config: Config) -> None:
