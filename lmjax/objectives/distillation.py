@@ -48,7 +48,7 @@ def loss(
         raise ValueError('distill: trains with a teacher; hand one to `assemble`')
     frozen = jax.lax.stop_gradient(teacher.params)
     output = model.apply(params, batch.inputs, cache=cache, key=key, hparams=hparams)
-    taught_BxTxE = jax.lax.stop_gradient(teacher.model.apply(frozen, batch.inputs).hidden)
+    taught_BxTxE = teacher.model.apply(frozen, batch.inputs).hidden
     own_BxKxD, extra = likelihood.scored(output.hidden, batch), {}
     if 'soft_weight' in weights:
         share, temperature = weights['soft_weight'], hparams['soft_temperature']
@@ -66,7 +66,7 @@ def loss(
     else:
         scores = model.score(params, own_BxKxD, batch.targets)
         each_BxK = likelihood.token_loss(scores, hparams)
-    if hidden:
+    if 'hidden_weight' in weights:
         apart_BxK = HIDDEN_LOSSES[hidden](output.hidden, taught_BxTxE, batch)
         each_BxK += weights['hidden_weight'] * apart_BxK
         extra['hidden'] = (apart_BxK * batch.weights).sum()

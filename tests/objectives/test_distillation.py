@@ -146,6 +146,18 @@ def test_without_a_soft_weight_and_in_evaluation_it_is_plain_likelihood(hparams,
         objective.loss(STUDENT, PARAMS, batch(), {'soft_weight': 0.5, 'soft_temperature': 1.0}, KEYS)
 
 
+def test_a_weight_of_zero_leaves_no_trace_in_the_program():
+    """Which finds it absent: neither of the hidden states nor of the distributions."""
+
+    def program(hidden, **hparams):
+        args, teacher = (batch(), hparams, KEYS), Teacher(TEACHER, TAUGHT)
+        return str(jax.make_jaxpr(lambda p: distillation.loss(STUDENT, p, *args, teacher=teacher, hidden=hidden)[0])(PARAMS))
+
+    soft = {'soft_weight': 0.5, 'soft_temperature': 2.0}
+    assert program('relation', **soft) == program('', **soft) != program('relation', **soft, hidden_weight=1.0)
+    assert program('relation', hidden_weight=1.0) != program('relation', **soft, hidden_weight=1.0)
+
+
 @pytest.mark.parametrize('reads', ['causal', 'masked', 'prefix'])
 def test_a_student_is_scored_as_what_it_reads(reads):
     found, reading = objective_of(ObjectiveConfig(kind='distill', reads=reads)), OBJECTIVES[reads]

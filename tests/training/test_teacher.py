@@ -20,9 +20,11 @@ from lmjax import (
     TransformerConfig,
     UsageError,
 )
-from lmjax.data.tokenizers import ByteTokenizer, with_specials
+from lmjax.data.tokenizers import ByteTokenizer, tokenizer_class, with_specials
+from lmjax.interop.huggingface import export_folder
 from lmjax.models import build
 from lmjax.models.config import NgramConfig
+from lmjax.models.families import FAMILIES
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.metrics import read_metrics
 from lmjax.training.program import assemble
@@ -94,6 +96,29 @@ def test_an_lstm_learns_from_a_transformer_and_goes_on_later(tmp_path):
         UsageError, match=r"objective\.teacher='.*moved': is not the network that the run in .* has learned from"
     ):
         train(config, student, extend=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['imported', 'counted', 'masked'])
+def test_teachers_of_every_kind(tmp_path, kind):
+    """Someone else's checkpoint with its tokenizer, counts, and an encoder whose hidden states are learned too."""
+    teacher, student, objective = str(tmp_path / 'teacher'), LSTM, ObjectiveConfig()
+    if kind == 'imported':
+        tokenizer = with_specials(tokenizer_class('bpe').train(['a b c d e f g h | ' * 50], [], 260), ('mask',))
+        config = config_of(FAMILIES['llama3-tiny'].model)
+        params = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=16).init(KEY, {})
+        export_folder(config, params, tokenizer, teacher)
+        teacher = f'hf:{teacher}'
+    else:
+        if kind == 'masked':
+            student, objective = ENCODER, ObjectiveConfig('masked')
+        train(config_of(NgramConfig() if kind == 'counted' else ENCODER, objective, {'specials': ('mask',)}), teacher)
+    settings = {'reads': objective.kind, 'hidden': 'cosine' if kind == 'masked' else '', 'teacher': teacher}
+    outcome, _ = train(
+        config_of(student, distill(**settings), {'tokenizer': 'teacher', 'layout': 'packed'}), tmp_path / 'student'
+    )
+    assert (outcome['status'], outcome['bits_per_byte'] is None) == ('complete', kind == 'masked')
+    assert lmjax.load(str(tmp_path / 'student')).tokenizer.digest == lmjax.load(teacher).tokenizer.digest
 
 
 ENCODER = dataclasses.replace(TINY, causal=False, dropout=0.1)
