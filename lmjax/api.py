@@ -102,22 +102,27 @@ class Run:
 
         return objective_of(self.config.objective).reader(self.model)
 
-    def logits(self, ids: Any) -> Array:
-        """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32."""
+    def logits(self, ids: Any, source_ids: Any = None) -> Array:
+        """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32.
+
+        An encoder-decoder needs `source_ids` (batch x time, or time) beside the ids of its decoder.
+        """
         import jax
         import numpy as np
 
         from lmjax.types import Inputs
 
-        ids_BxT = np.atleast_2d(np.asarray(ids, np.int32))
-        if ids_BxT.size and not 0 <= ids_BxT.min() <= ids_BxT.max() < self.model.vocab_size:
-            raise UsageError(f'ids={int(ids_BxT.max())}: outside of the vocabulary of {self.model.vocab_size}')
+        given = {'ids': ids} if source_ids is None else {'ids': ids, 'source_ids': source_ids}
+        rows = {name: np.atleast_2d(np.asarray(value, np.int32)) for name, value in given.items()}
+        for name, value in rows.items():
+            if value.size and not 0 <= value.min() <= value.max() < self.model.vocab_size:
+                raise UsageError(f'{name}={int(value.max())}: outside of the vocabulary of {self.model.vocab_size}')
 
         @jax.jit
-        def forward(params: Tree, ids_BxT: Array) -> Array:
-            return self.model.score(params, self.model.apply(params, Inputs(ids_BxT)).hidden)
+        def forward(params: Tree, inputs: Inputs) -> Array:
+            return self.model.score(params, self.model.apply(params, inputs).hidden)
 
-        return forward(self.params, ids_BxT)
+        return forward(self.params, Inputs(**rows))
 
     def generate(self, prompt: str = '', **settings: Any) -> list[str]:
         """Samples that continue a prompt; settings are SamplingConfig's fields."""

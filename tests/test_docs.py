@@ -90,7 +90,8 @@ def test_the_encoder_code_of_the_readme_runs(tmp_path):
     import jax
 
     import lmjax
-    from lmjax.data.tokenizers import tokenizer_class, with_specials
+    from lmjax.data.special_tokens import with_specials
+    from lmjax.data.tokenizers import tokenizer_class
     from lmjax.interop.huggingface import export_folder
     from lmjax.models import build
     from lmjax.models.families import FAMILIES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmjax.models import build
-from lmjax.models.blocks import Context, SelfAttention
+from lmjax.models.attention import Context, SelfAttention
 from lmjax.models.config import RecurrentConfig, TransformerConfig
 from lmjax.models.feed_forward import FEED_FORWARDS
 from lmjax.models.params import apply_params, count_params, init_params

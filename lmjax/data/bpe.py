@@ -87,6 +87,7 @@ class BpeTokenizer(Tokenizer):
     """`tokenizer.json` is in the library's own format and encodes alike when it is used without lmjax."""
 
     kind = 'bpe'
+    separates = True
 
     def __init__(self, library_json: str) -> None:
         import tokenizers

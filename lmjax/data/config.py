@@ -7,11 +7,12 @@ from lmjax.config import free
 
 @dataclasses.dataclass
 class DataConfig:
-    source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, tfds:NAME, copy, ...
+    source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, pairs:GLOB, copy, ...
     # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's; teacher: that of objective.teacher
     tokenizer: str = 'byte'
     vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
     specials: tuple[str, ...] = ()  # roles of tokens that stand for no text, as ('mask',); they come after the vocabulary
+    sentinels: int = 0  # so many more, each of a role of its own: what stands for the spans of objective.kind=spans
     seq_len: int = 256  # tokens in a window
     layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)
     order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)

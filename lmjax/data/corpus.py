@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lmjax.caches import user_cache
 from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
+from lmjax.data.parallel_text import encode_pairs, halves, need_separator
 from lmjax.data.sources import Source, open_source
+from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
-from lmjax.data.tokenizers import SPECIALS, Tokenizer, batches, load_tokenizer, tokenizer_class, utf8, with_specials
+from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
@@ -54,7 +58,9 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
     fraction = data.valid_fraction
     require(0 < fraction < 1, 'data.valid_fraction', fraction, 'use a share between 0 and 1, as 0.1')
     source = open_source(data.source)
-    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *data.specials]
+    if source.paired:
+        need_separator(source.name, tokenizer.specials if tokenizer else roles_of(data))
+    kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *roles_of(data)]
     key = store_key(source, data, [*kind, fraction])
     folder = cache_folder(data) / key
     meta = build_once(folder, lambda temporary: build_corpus(temporary, source, data, tokenizer))
@@ -66,19 +72,29 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
 def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig) -> TokenStore:
     """A whole source as one stream, cleaned as `data` says and encoded by a run's tokenizer."""
     source = open_source(source_name)
+    if source.paired:
+        need_separator(source.name, tokenizer.specials)
     folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest])
 
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
-        return {'counts': counts, 'streams': {'whole': encode_stream(temporary, 'whole', texts, tokenizer)}}
+        return {
+            'counts': counts,
+            'streams': {'whole': encode_stream(temporary, 'whole', texts, tokenizer, paired=source.paired)},
+        }
 
     return read_stream(folder, 'whole', build_once(folder, build))
 
 
-def encode_text(text: str, tokenizer: Tokenizer) -> TokenStore:
-    """One document as a stream in memory, as it stands (no cleaning)."""
-    ids = tokenizer.encode_documents([text])
-    return memory_store(ids, text_bytes=len(utf8(text)), vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
+def encode_text(text: str, tokenizer: Tokenizer, *, paired: bool = False) -> TokenStore:
+    """One document, or one pair, as a stream in memory, as it stands (no cleaning)."""
+    return memory_store(
+        encode_documents([text], tokenizer, paired=paired),
+        text_bytes=len(utf8(text)),
+        vocab_size=tokenizer.vocab_size,
+        separator_id=tokenizer.separator_id,
+        paired=paired,
+    )
 
 
 def cache_folder(data: DataConfig) -> Path:
@@ -107,11 +123,14 @@ def read_documents(source: Source, data: DataConfig) -> tuple[list[str], dict[st
     return texts, dict(counts)
 
 
-def split_documents(texts: Sequence[str], fraction: float, *, interleaved: bool) -> tuple[list[str], list[str]]:
+def split_documents(
+    texts: Sequence[str], fraction: float, *, interleaved: bool, whole: bool = False
+) -> tuple[list[str], list[str]]:
     """Training and validation documents.
 
     The last `fraction` of the characters is held out. The document in which the boundary falls goes to validation whole,
-    unless it is longer than the whole share: then it is cut there. Interleaved: every tenth document for a tenth.
+    unless it is longer than the whole share: then it is cut there, if documents need not stay whole. Interleaved: every tenth
+    document for a tenth.
     """
     if interleaved:
         every = max(2, round(1 / fraction))
@@ -120,7 +139,7 @@ def split_documents(texts: Sequence[str], fraction: float, *, interleaved: bool)
     before, boundary = 0, total - max(1, int(total * fraction))
     for i, text in enumerate(texts):
         if before + len(text) > boundary:
-            cut = boundary - before if len(text) > total - boundary else 0
+            cut = boundary - before if len(text) > total - boundary and not whole else 0
             head, tail = text[:cut], text[cut:]
             return [*texts[:i], *([head] if head else [])], [tail, *texts[i + 1 :]]
         before += len(text)
@@ -130,15 +149,16 @@ def split_documents(texts: Sequence[str], fraction: float, *, interleaved: bool)
 def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """Writes both streams, the tokenizer and the held-out text into a folder; returns its meta."""
     texts, counts = read_documents(source, data)
-    train, valid = split_documents(texts, data.valid_fraction, interleaved=source.interleaved)
+    train, valid = split_documents(texts, data.valid_fraction, interleaved=source.interleaved, whole=source.paired)
     if not train or not valid:
         raise UsageError(f'data.source={source.name!r}: too little text to split ({len(texts)} documents); give more text')
     if tokenizer is None:
-        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(train, texts, data.vocab_size), data.specials)
+        shown, every = (halves(part) if source.paired else part for part in (train, texts))
+        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(shown, every, data.vocab_size), roles_of(data))
     tokenizer.save(folder / 'tokenizer')
     (folder / 'valid.txt').write_bytes(utf8(''.join(valid))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}
-    streams = {name: encode_stream(folder, name, part, tokenizer) for name, part in splits.items()}
+    streams = {name: encode_stream(folder, name, part, tokenizer, paired=source.paired) for name, part in splits.items()}
     for name, part in splits.items():
         counts |= {
             f'{name}_documents': len(part),
@@ -148,11 +168,15 @@ def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Toke
     return {'counts': counts, 'streams': streams}
 
 
-def encode_stream(folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
+def encode_stream(folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> dict[str, Any]:
     """Encodes documents a few million characters at a time and writes them."""
-    ids = (ids for batch in batches(texts) for ids in tokenizer.encode_documents(batch))
+    ids = (ids for batch in batches(texts) for ids in encode_documents(batch, tokenizer, paired=paired))
     meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
-    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts)}
+    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': paired}
+
+
+def encode_documents(texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> list[np.ndarray]:
+    return encode_pairs(texts, tokenizer) if paired else tokenizer.encode_documents(texts)
 
 
 def compressor_lines(corpus: Corpus) -> dict[str, float]:

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lmjax.config import choose, require
+from lmjax.data.denoising import denoise
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
+from lmjax.data.sequences import sequences
+from lmjax.data.spans import spans
 from lmjax.data.texts import texts
 from lmjax.objectives.config import ObjectiveConfig
 
@@ -25,6 +28,9 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'causal': lambda objective, marks: None,
     'masked': masked,
     'prefix': prefix,
+    'spans': spans,
+    'denoise': denoise,
+    'seq2seq': sequences,
     'contrastive': texts,
     'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
@@ -39,6 +45,7 @@ def corruption_of(objective: ObjectiveConfig, marks: Marks) -> Corruption | None
     require(0 < o.mask_fraction < 1, 'objective.mask_fraction', o.mask_fraction, 'use a share between 0 and 1, as 0.15')
     total = o.mask_replaced + o.mask_random
     require(total <= 1, 'objective.mask_random', o.mask_random, f'with objective.mask_replaced it makes {total}; use 1 or less')
+    require(o.span_length >= 1, 'objective.span_length', o.span_length, 'tokens of a span, on average: use 1 or more, as 3')
     return choose(CORRUPTIONS, o.kind, 'objective.kind')(o, marks)
 
 

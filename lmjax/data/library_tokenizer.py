@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.data.bpe import spelled_bytes
+from lmjax.data.special_tokens import SENTINEL, spelled
 from lmjax.data.tokenizers import FILE, MASK, Tokenizer, utf8
 
 # decoder -> how a token begins, and whether one that does so goes on with a word or starts one
@@ -26,13 +28,20 @@ class LibraryTokenizer(Tokenizer):
     trainable = False
 
     def __init__(
-        self, library_json: str, *, size: int = 0, ends: Sequence[int] = (), specials: Mapping[str, str] = MappingProxyType({})
+        self,
+        library_json: str,
+        *,
+        size: int = 0,
+        ends: Sequence[int] = (),
+        start: int | None = None,
+        specials: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """The tokenizer of a text in the library's format.
 
         Args:
           ends: ids that end a text.
-          specials: role -> the token that has it.
+          start: the id that a decoder's text begins with; it gets the role `start`.
+          specials: role -> the token that has it. Sentinels (`<extra_id_0>`, ...) are found where they are named or not.
 
         Raises:
           UsageError: the text is no tokenizer, or knows more tokens than `size`.
@@ -51,7 +60,9 @@ class LibraryTokenizer(Tokenizer):
         if self._known > self.vocab_size:
             remedy = 'the tokenizer and the network do not belong together'
             raise UsageError(f'tokenizer.json: has {self._known} tokens and the network {self.vocab_size}; {remedy}')
-        ids = {role: self._library.token_to_id(token) for role, token in specials.items()}
+        named = {**specials, **found_sentinels(self._library.get_vocab(with_added_tokens=True))}
+        ids = {role: self._library.token_to_id(token) for role, token in named.items()}
+        ids |= {} if start is None or start >= self.vocab_size else {'start': start}
         self.specials = {role: i for role, i in ids.items() if i is not None}
         self._ends = tuple(int(end) for end in ends if end < self.vocab_size)
         self.separator_id = self._ends[0] if self._ends else None
@@ -114,3 +125,9 @@ class LibraryTokenizer(Tokenizer):
     def contents(self) -> dict[str, str]:
         saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self.special_texts()}
         return {FILE: json.dumps(saved), 'tokenizer.json': self._json}
+
+
+def found_sentinels(vocabulary: Collection[str]) -> dict[str, str]:
+    """Role -> token of the sentinels in a vocabulary: those numbered 0, 1, ... without a gap."""
+    roles = (f'{SENTINEL}{i}' for i in itertools.count())
+    return {role: spelled(role) for role in itertools.takewhile(lambda role: spelled(role) in vocabulary, roles)}

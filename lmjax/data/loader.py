@@ -71,7 +71,9 @@ def whole_reader(store: TokenStore, data: DataConfig, *, seed: int, batch_size: 
 def plan_of(store: TokenStore, data: DataConfig, *, seed: int) -> Plan:
     plan = PLANS[data.layout](store, data.seq_len, seed=seed)
     if not len(plan):
-        raise UsageError(f'data.layout={data.layout!r}: no document has two tokens; use data.layout=windows')
+        what = f'no pair has {data.seq_len} tokens or fewer' if store.paired else 'no document has two tokens'
+        remedy = 'use a larger data.seq_len' if store.paired else 'use data.layout=windows'
+        raise UsageError(f'data.layout={data.layout!r}: {what}; {remedy}')
     return plan
 
 

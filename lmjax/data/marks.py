@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lmjax.config import UsageError
+from lmjax.data.config import DataConfig
 from lmjax.data.shuffle import mixed
+from lmjax.data.special_tokens import SENTINEL, SPECIALS, find_end, find_start, missing, roles_of
 from lmjax.data.store import TokenStore
-from lmjax.data.tokenizers import SPECIALS
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.types import Batch
 
@@ -27,18 +28,32 @@ class Marks(NamedTuple):
     specials: Mapping[str, int]  # role -> id
     inside: np.ndarray | None = None  # bool; goes on with the word of the token before, if that word is open
     open: np.ndarray | None = None  # bool; ends within a word
+    stops: np.ndarray | None = None  # bool; ends a sentence
+    start: int | None = None  # what a decoder's text begins with
+    end: int | None = None  # and ends with, as an encoder's
 
 
 def marks_of(tokenizer: Tokenizer, objective: ObjectiveConfig) -> Marks:
-    """Of a tokenizer; where its words begin only if the objective asks for it."""
-    flags = tokenizer.word_flags() if objective.whole_words else (None, None)
-    return Marks(tokenizer.byte_lengths > 0, tokenizer.specials, *flags)
+    """Of a tokenizer; where its words begin and its sentences end only if the objective asks for it."""
+    inside, within = tokenizer.word_flags() if objective.whole_words else (None, None)
+    stops = tokenizer.sentence_ends() if objective.kind == 'denoise' and objective.shuffle_sentences else None
+    ends = find_start(tokenizer), find_end(tokenizer)
+    return Marks(tokenizer.byte_lengths > 0, tokenizer.specials, inside, within, stops, *ends)
 
 
-def plain_marks(vocab_size: int) -> Marks:
+def plain_marks(vocab_size: int, *, sentinels: int = 0) -> Marks:
     """Of no tokenizer, for the shapes of batches alone."""
     every = np.ones(vocab_size, bool)
-    return Marks(every, dict.fromkeys(SPECIALS, 0), every, every)
+    roles = (*SPECIALS, *(f'{SENTINEL}{i}' for i in range(sentinels)))
+    return Marks(every, dict.fromkeys(roles, 0), every, every, every, 0, 0)
+
+
+def expected_marks(data: DataConfig) -> Marks:
+    """Of the tokenizer that a config will give: which special tokens there are, and nothing true of a vocabulary."""
+    roles = roles_of(data)
+    plain = 0 if tokenizer_class(data.tokenizer).separates else None
+    start, end = (0 if role in roles else plain for role in ('start', 'end'))
+    return Marks(np.ones(1, bool), dict.fromkeys(roles, 0), start=start, end=end)
 
 
 def noise(keys_B: np.ndarray, stream: int, count: int) -> np.ndarray:
@@ -50,5 +65,5 @@ def noise(keys_B: np.ndarray, stream: int, count: int) -> np.ndarray:
 def role(marks: Marks, name: str) -> int:
     """The id of a special token. Raises UsageError where the tokenizer has none."""
     if name not in marks.specials:
-        raise UsageError(f"data.specials={tuple(marks.specials)!r}: the objective needs a token for '{name}'; add '{name}'")
+        raise missing(name, marks.specials, 'the objective')
     return marks.specials[name]

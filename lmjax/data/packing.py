@@ -30,10 +30,13 @@ class Plan(NamedTuple):
 def cut_documents(store: TokenStore, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
     """(starts, lengths) of pieces of at most seq_len tokens, each of which has a next token in its own document.
 
-    With separators the next one ends the document; without, the last token has no target and is left out.
+    With separators the next one ends the document; without, the last token has no target and is left out. Pairs are not cut:
+    those of more than seq_len tokens are left out.
     """
     lengths = np.diff(store.doc_offsets) - (store.separator_id is None)
     counts = -(-lengths // seq_len)
+    if store.paired:
+        counts *= np.diff(store.doc_offsets) <= seq_len
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.repeat(store.doc_offsets[:-1], counts) + number * seq_len
     return starts, np.minimum(np.repeat(lengths, counts) - number * seq_len, seq_len)

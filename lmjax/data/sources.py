@@ -15,8 +15,9 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from lmjax.config import UsageError, choose
+from lmjax.config import UsageError, choose, require
 from lmjax.data import synthetic
+from lmjax.data.parallel_text import SIGN, join_pair
 
 STDLIB_SKIPPED = frozenset({'test', 'tests', 'idlelib', 'site-packages', 'dist-packages', '__pycache__'})
 
@@ -29,12 +30,24 @@ class Source(NamedTuple):
     digest: str  # SHA-256 of the content
     provenance: str  # one line for people
     interleaved: bool = False  # validation takes every tenth document rather than the last tenth
+    paired: bool = False  # documents are `source<TAB>target`
 
 
 def open_source(name: str) -> Source:
     """The source of `data.source=name`; raises UsageError when it is missing, empty or not text."""
     kind, _, argument = name.partition(':')
     return choose(SOURCES, kind, 'data.source')(name, argument)
+
+
+def is_paired(name: str) -> bool:
+    """Whether the documents of `data.source=name` are pairs."""
+    kind, _, argument = name.partition(':')
+    return kind in ('pairs', *synthetic.PAIRED) or (kind == 'jsonl' and ',' in argument.partition('#')[2])
+
+
+def need_pairs(field: str, name: str, who: str) -> None:
+    """Raises UsageError unless the documents of a source are pairs."""
+    require(is_paired(name), field, name, f'{who} reads pairs; use pairs:GLOB, jsonl:GLOB#SOURCE_FIELD,TARGET_FIELD or reverse')
 
 
 def bad_source(name: str, what: str, remedy: str) -> UsageError:
@@ -147,21 +160,64 @@ def open_text(name: str, argument: str) -> Source:
 
 
 def open_jsonl(name: str, argument: str) -> Source:
-    """Files of one JSON object a line; the document is the string in `field` (after `#`, by default `text`)."""
+    """Files of one JSON object a line; the document is the string in `field` (after `#`, by default `text`).
+
+    Two fields, as `#en,it`, are the source and the target of pairs.
+    """
     pattern, _, field = argument.partition('#')
-    field = field or 'text'
+    fields = (field or 'text').split(',')
+    if len(fields) > 2 or not all(fields):
+        raise bad_source(name, f'{field!r} names neither a field nor two', 'put FIELD or SOURCE_FIELD,TARGET_FIELD after #')
     paths = matching_files(name, pattern)
-    check_field(name, paths, field)
+    for one in fields:
+        check_field(name, paths, one)
 
     def documents() -> Iterator[str | None]:
         for path in paths:
             with open(path, 'rb') as file:
                 for line in file:
                     if line.strip():
-                        yield json_field(line, field)
+                        yield json_field(line, *fields)
 
-    digest = hashlib.sha256(f'{digest_files(name, paths)} {field}'.encode()).hexdigest()
-    return Source(name, documents, digest, f'{len(paths)} JSON-lines files, field {field!r}')
+    named = ','.join(fields)
+    digest = hashlib.sha256(f'{digest_files(name, paths)} {named}'.encode()).hexdigest()
+    provenance = f'{len(paths)} JSON-lines files, field{"s" * (len(fields) - 1)} {named!r}'
+    return Source(name, documents, digest, provenance, paired=len(fields) == 2)
+
+
+def open_pairs(name: str, argument: str) -> Source:
+    """Files of one `source<TAB>target` a line."""
+    paths = matching_files(name, argument)
+    check_pairs(name, paths)
+
+    def documents() -> Iterator[str | None]:
+        for path in paths:
+            for line in text_lines(name, path):
+                columns = line.split(SIGN)
+                yield join_pair(*columns) if len(columns) == 2 else None
+
+    digest = hashlib.sha256(f'{digest_files(name, paths)} pairs'.encode()).hexdigest()
+    return Source(name, documents, digest, f'{len(paths)} files of pairs', paired=True)
+
+
+def text_lines(name: str, path: str) -> list[str]:
+    """The lines of a text file that are not empty."""
+    lines = (line.removesuffix('\r') for line in read_text(name, path).split('\n'))
+    return [line for line in lines if line.strip()]
+
+
+def check_pairs(name: str, paths: list[str]) -> None:
+    """Raises UsageError unless one of the first thousand lines of a file is a pair."""
+    columns: set[int] = set()
+    for path in paths:
+        columns |= {line.count(SIGN) + 1 for line in text_lines(name, path)[:1000]}
+        if 2 in columns:
+            return
+    if not columns:
+        raise bad_source(name, 'every file is empty', 'write one SOURCE<TAB>TARGET a line')
+    found = ' or '.join(map(str, sorted(columns)[:3]))
+    remedy = 'two of more columns are kept by: cut -f1,2 OLD > NEW'
+    raise bad_source(name, f'no line is SOURCE<TAB>TARGET (they have {found} columns)', remedy)
 
 
 def json_record(line: bytes) -> dict[str, object]:
@@ -173,8 +229,12 @@ def json_record(line: bytes) -> dict[str, object]:
     return record if isinstance(record, dict) else {}
 
 
-def json_field(line: bytes, field: str) -> str | None:
-    text = json_record(line).get(field)
+def json_field(line: bytes, field: str, target: str = '') -> str | None:
+    """The text in a field, or the pair of those in two."""
+    record = json_record(line)
+    if target:
+        return join_pair(record.get(field), record.get(target))
+    text = record.get(field)
     return text if isinstance(text, str) else None
 
 
@@ -206,7 +266,8 @@ def open_synthetic(name: str, argument: str) -> Source:
     options = synthetic.parse_options(name, kind, argument)
     digest = hashlib.sha256(f'{synthetic.VERSION} {kind} {sorted(options.items())}'.encode()).hexdigest()
     settings = ', '.join(f'{key}={value}' for key, value in options.items())
-    return Source(name, lambda: synthetic.TASKS[kind](**options), digest, f'synthetic {kind}: {settings}')
+    documents, provenance = lambda: synthetic.TASKS[kind](**options), f'synthetic {kind}: {settings}'
+    return Source(name, documents, digest, provenance, paired=kind in synthetic.PAIRED)
 
 
 SOURCES: dict[str, Callable[[str, str], Source]] = {
@@ -215,4 +276,5 @@ SOURCES: dict[str, Callable[[str, str], Source]] = {
     'jsonl': open_jsonl,
     'tfds': open_tfds,
     **dict.fromkeys(synthetic.TASKS, open_synthetic),
+    'pairs': open_pairs,
 }

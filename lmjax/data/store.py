@@ -41,6 +41,7 @@ class TokenStore:
     text_bytes: int  # UTF-8 bytes of the documents' text
     vocab_size: int
     separator_id: int | None = None
+    paired: bool = False  # each document is a source and a target, of use only whole
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -61,12 +62,12 @@ def join_documents(documents: Iterable[np.ndarray], separator_id: int | None, vo
 
 
 def memory_store(
-    documents: Iterable[np.ndarray], *, text_bytes: int, vocab_size: int, separator_id: int | None = None
+    documents: Iterable[np.ndarray], *, text_bytes: int, vocab_size: int, separator_id: int | None = None, paired: bool = False
 ) -> TokenStore:
     """A store that is not on disk, for text that is used once."""
     arrays = list(join_documents(documents, separator_id, vocab_size))
     offsets = np.cumsum([0, *(len(array) for array in arrays[:-1])], dtype=np.int64)
-    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id)
+    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired)
 
 
 def write_stream(
@@ -101,7 +102,9 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     stream = meta['streams'][name]
     tokens = np.memmap(folder / f'{name}.tokens', token_dtype(stream['vocab_size']), 'r')
     offsets = np.fromfile(folder / f'{name}.offsets', '<i8')
-    return TokenStore(tokens, offsets, stream['text_bytes'], stream['vocab_size'], stream['separator_id'])
+    return TokenStore(
+        tokens, offsets, stream['text_bytes'], stream['vocab_size'], stream['separator_id'], stream.get('paired', False)
+    )
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

@@ -21,6 +21,12 @@ def copy(*, documents: int = 10_000, length: int = 16, symbols: int = 8, seed: i
         yield f'{" ".join(letters)} | {" ".join(letters)}\n'
 
 
+def reverse(*, documents: int = 10_000, length: int = 8, symbols: int = 8, seed: int = 0) -> Iterator[str]:
+    """Pairs of a random string and the same from its end to its beginning (Sutskever et al. 2014, section 3.3)."""
+    for letters in random_letters(documents, length, symbols, seed):
+        yield f'{" ".join(letters)}\t{" ".join(reversed(letters))}'
+
+
 def recall(*, documents: int = 10_000, pairs: int = 8, symbols: int = 26, seed: int = 0) -> Iterator[str]:
     """Key-value pairs, then every key again in another order, each followed by its value (Ba et al. 2016, section 4.1)."""
     check(pairs <= symbols, 'pairs', pairs, 'keys are distinct: use at least as many symbols')
@@ -71,7 +77,14 @@ def check(condition: bool, option: str, value: int, remedy: str) -> None:
         raise UsageError(f'data.source: {option}={value}: {remedy}')
 
 
-TASKS: dict[str, Callable[..., Iterator[str]]] = {'copy': copy, 'recall': recall, 'modadd': modadd, 'induction': induction}
+TASKS: dict[str, Callable[..., Iterator[str]]] = {
+    'copy': copy,
+    'recall': recall,
+    'modadd': modadd,
+    'induction': induction,
+    'reverse': reverse,
+}
+PAIRED = ('reverse',)  # whose documents are pairs of a source and a target
 
 
 def parse_options(source: str, kind: str, text: str) -> dict[str, int]:

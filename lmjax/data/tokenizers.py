@@ -23,7 +23,6 @@ from lmjax.data.config import DataConfig
 
 FILE = 'vocabulary.json'
 SPECIALS_FILE = 'specials.json'
-SPECIALS = ('mask', 'class', 'separator')  # the roles that a token of no text may have
 MASK = '<mask>'  # what stands for the mask where a person writes it
 BATCH_CHARS = 4_000_000  # of documents encoded at a time
 
@@ -33,12 +32,13 @@ class Tokenizer:
 
     kind: ClassVar[str]
     trainable: ClassVar[bool] = True  # from a corpus; otherwise it comes with a checkpoint
+    separates: ClassVar[bool] = False  # every tokenizer of the kind has a separator_id
     vocab_size: int
     separator_id: int | None = None
     unknown_id: int | None = None
     lossless: bool = True
     byte_lengths: np.ndarray  # V, int64
-    specials: Mapping[str, int] = MappingProxyType({})  # role -> id of a token that no text becomes: mask, class, separator
+    specials: Mapping[str, int] = MappingProxyType({})  # role -> id of a token that no text becomes
 
     @classmethod
     def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> Tokenizer:
@@ -90,6 +90,11 @@ class Tokenizer:
         """
         texts = [self.decode([i]) for i in range(self.vocab_size)]
         return tuple(np.array([is_letter(text[end : end + 1 or None]) for text in texts]) for end in (0, -1))  # type: ignore
+
+    def sentence_ends(self) -> np.ndarray:
+        """Whether each token ends in a full stop, an exclamation or a question mark and maybe white space; V bool."""
+        texts = (self.decode([i]).rstrip() for i in range(self.vocab_size))
+        return np.array([text.endswith(('.', '!', '?')) for text in texts])
 
     def contents(self) -> dict[str, str]:
         """File name -> text of all that `save` writes."""
@@ -143,6 +148,7 @@ class ByteTokenizer(Tokenizer):
     """UTF-8 bytes, and 256 between documents."""
 
     kind = 'byte'
+    separates = True
 
     def __init__(self) -> None:
         self.vocab_size, self.separator_id = 257, 256
@@ -273,42 +279,6 @@ class WordTokenizer(Tokenizer):
         return {FILE: json.dumps({'kind': self.kind, 'words': self.words})}
 
 
-class SpecialTokens(Tokenizer):
-    """Another tokenizer with tokens of no text after its own: text never becomes them, and they decode to nothing."""
-
-    def __init__(self, base: Tokenizer, roles: Sequence[str]) -> None:
-        self.base, self.kind = base, base.kind  # type: ignore[misc]
-        self.specials = {role: base.vocab_size + i for i, role in enumerate(roles)}
-        self.vocab_size = base.vocab_size + len(roles)
-        self.separator_id, self.unknown_id, self.lossless = base.separator_id, base.unknown_id, base.lossless
-        self.trainable = base.trainable  # type: ignore[misc]
-        self.byte_lengths = np.append(base.byte_lengths, np.zeros(len(roles), np.int64))
-
-    def encode(self, text: str) -> np.ndarray:
-        return self.base.encode(text)
-
-    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return self.base.encode_documents(texts)
-
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        return self.base.decode_bytes([i for i in ids if i < self.base.vocab_size])
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return self.base.decode([i for i in ids if i < self.base.vocab_size])
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        return self.base.end_ids
-
-    def contents(self) -> dict[str, str]:
-        return {**self.base.contents(), SPECIALS_FILE: json.dumps(list(self.specials))}
-
-
-def with_specials(tokenizer: Tokenizer, roles: Sequence[str]) -> Tokenizer:
-    """The tokenizer with a token for each role; itself where there are none."""
-    return SpecialTokens(tokenizer, roles) if roles else tokenizer
-
-
 class TeachersTokenizer(Tokenizer):
     """What data.tokenizer='teacher' stands for until there is a teacher, whose own tokenizer then takes its place."""
 
@@ -354,11 +324,13 @@ def tokenizer_class(kind: str) -> type[Tokenizer]:
 def expected_vocabulary(data: DataConfig) -> int:
     """Tokens that most texts will give a config, its special ones included; 0 where only the text can tell."""
     size = tokenizer_class(data.tokenizer).expected_size(data.vocab_size)
-    return size and size + len(data.specials)
+    return size and size + len(data.specials) + data.sentinels
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer that was saved in a folder; raises UsageError where there is none."""
+    from lmjax.data.special_tokens import with_specials
+
     contents = {}
     try:
         for name in sorted(os.listdir(folder)):

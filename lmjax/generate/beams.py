@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import require
-from lmjax.generate.decode import STOPPED, Network, check_prompts, left_pad, padded_inputs, power_of_two
+from lmjax.generate.decode import STOPPED, Network, check_prompts, left_pad, pad_sources, padded_inputs, power_of_two
 from lmjax.generate.sampling import repetition_penalty, validate
 from lmjax.types import Inputs, Model
 
@@ -64,15 +64,18 @@ def search(
     *,
     context: int | None = None,
     stop_ids: Sequence[int] = (),
+    sources: Sequence[np.ndarray] | None = None,
 ) -> Hypotheses:
     """The `num_samples` best of the `num_beams` hypotheses of every prompt: B x num_samples x the longest one's length.
 
     context: the most tokens that the network may read at once (None or 0: no limit; recurrent networks have none anyway).
     stop_ids: a hypothesis that reaches one of these ends with it. The repetition penalty acts on log-probabilities.
+    sources: what an encoder-decoder reads for each prompt.
     Raises UsageError for bad settings and for prompts that leave too little of the context, before anything is computed.
     """
     rows = check(model, prompts, sampling, context)
-    ids_BxP, lengths_B = left_pad(rows, limit=0 if model.traits.recurrent else context or 0)
+    limit = 0 if model.traits.recurrent else context or 0
+    ids_BxP, lengths_B = left_pad(rows, limit=limit)
     found = _search(
         Network(model.apply, model.score, model.init_cache),
         params,
@@ -81,7 +84,9 @@ def search(
         np.stack([np.isin(np.arange(model.vocab_size), row) for row in rows]),
         np.asarray(stop_ids, np.int32),
         rules_of(sampling),
+        pad_sources(model, sources, rows=len(rows), limit=limit),
         batch_dims=batch_dims(model.cache_axes),
+        beam_dims=batch_dims(model.cache_axes, shared='source'),
         num_beams=sampling.num_beams,
         room=power_of_two(sampling.max_new_tokens),
     )
@@ -98,13 +103,17 @@ def stream_best(
     *,
     context: int | None = None,
     stop_ids: Sequence[int] = (),
+    source: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """What `decode.stream` would yield for one prompt's best hypotheses, num_samples x n: all at once, when they are known.
 
     Raises UsageError as `search` does, before the first one is asked for.
     """
     check(model, [prompt], sampling, context)
-    return (search(model, params, [row], sampling, context=context, stop_ids=stop_ids).tokens[0] for row in [prompt])
+    sources = None if source is None else [source]
+    pad_sources(model, sources, rows=1, limit=context or 0)
+    found = partial(search, model, params, [prompt], sampling, context=context, stop_ids=stop_ids, sources=sources)
+    return (find().tokens[0] for find in [found])
 
 
 def check(model: Model, prompts: Sequence[np.ndarray], sampling: SamplingConfig, context: int | None) -> list[np.ndarray]:
@@ -129,7 +138,7 @@ def rules_of(sampling: SamplingConfig) -> Rules:
     )
 
 
-@partial(jax.jit, static_argnames=('network', 'batch_dims', 'num_beams', 'room'))
+@partial(jax.jit, static_argnames=('network', 'batch_dims', 'beam_dims', 'num_beams', 'room'))
 def _search(
     network: Network,
     params: Tree,
@@ -138,14 +147,17 @@ def _search(
     seen_BxV: Any,
     stop_ids: Any,
     rules: Rules,
+    source: Any = None,
     *,
     batch_dims: tuple[int | None, ...],
+    beam_dims: tuple[int | None, ...],
     num_beams: int,
     room: int,
 ) -> Hypotheses:
     """The finished hypotheses, B x num_beams x room."""
     batch, length = ids_BxP.shape
-    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=network.init_cache(params, batch, length + room))
+    cache = network.init_cache(params, batch, length + room, source)
+    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=cache)
     none = Hypotheses(jnp.full((batch, num_beams, room), STOPPED), jnp.full((batch, num_beams), -jnp.inf))
     rows_BW = jnp.repeat(jnp.arange(batch), num_beams)
     state = State(
@@ -163,7 +175,7 @@ def _search(
         return (state.length < rules.max_new_tokens) & state.open.any()
 
     def step(state: State) -> State:
-        return _step(network, params, state, lengths_B, stop_ids, rules, batch_dims=batch_dims)
+        return _step(network, params, state, lengths_B, stop_ids, rules, beam_dims=beam_dims)
 
     return jax.lax.while_loop(unfinished, step, state).finished
 
@@ -176,7 +188,7 @@ def _step(
     stop_ids: Any,
     rules: Rules,
     *,
-    batch_dims: tuple[int | None, ...],
+    beam_dims: tuple[int | None, ...],
 ) -> State:
     """The state after every beam has become one token longer."""
     B, W, V = state.seen.shape
@@ -197,7 +209,7 @@ def _step(
     score_BxW, chosen_BxW = jax.lax.top_k(jnp.where(end_BxC, -jnp.inf, score_BxC), W)
     tokens_BxWxT, parent_BxW, token_BxW = pick((tokens_BxCxT, parent_BxC, token_BxC), chosen_BxW)
     seen_BxWxV = pick(state.seen, parent_BxW) | (token_BxW[..., None] == jnp.arange(V)[None, None])
-    cache = take_rows(state.cache, (jnp.arange(B)[:, None] * W + parent_BxW).reshape(-1), batch_dims)
+    cache = take_rows(state.cache, (jnp.arange(B)[:, None] * W + parent_BxW).reshape(-1), beam_dims)
     position_BW = jnp.repeat(lengths_B + state.length, W)
     out = network.apply(params, Inputs(token_BxW.reshape(-1, 1), position_BW[:, None]), cache=cache)
     running = Hypotheses(tokens_BxWxT, score_BxW)
@@ -225,10 +237,13 @@ def pick(tree: Tree, index_BxW: Any) -> Tree:
     return jax.tree.map(lambda leaf: jax.vmap(lambda row, index: row[index])(leaf, index_BxW), tree)
 
 
-def batch_dims(cache_axes: Tree) -> tuple[int | None, ...]:
-    """Which dimension of each leaf of a cache is the batch, by its axes; None for a leaf that all rows share."""
+def batch_dims(cache_axes: Tree, *, shared: str = '') -> tuple[int | None, ...]:
+    """Which dimension of each leaf of a cache is the batch, by its axes; None for a leaf that all rows share.
+
+    shared: an axis whose leaves are the same for all beams of a prompt, and need not move with them.
+    """
     leaves = jax.tree.leaves(cache_axes, is_leaf=lambda node: isinstance(node, tuple))
-    return tuple(names.index('batch') if 'batch' in names else None for names in leaves)
+    return tuple(names.index('batch') if 'batch' in names and shared not in names else None for names in leaves)
 
 
 def take_rows(cache: Tree, rows: Any, batch_dims: tuple[int | None, ...]) -> Tree:

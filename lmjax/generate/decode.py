@@ -55,9 +55,11 @@ def stream(
     context: int | None = None,
     chunk: int = 8,
     stop_ids: Sequence[int] = (),
+    sources: Sequence[np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
     """New tokens of every prompt as they come: int32 arrays (B, n), `max_new_tokens` columns in all.
 
+    sources: what an encoder-decoder reads for each prompt, which is then what its decoder begins with.
     context: the most tokens that the network may read at once (None or 0: no limit; recurrent networks have none anyway).
     stop_ids: a row that draws one of these is done and yields STOPPED (-1) from then on; when all are done the stream ends.
     Row i draws token j with a key made of the seed, i and j. Raises UsageError for bad settings, before anything is computed.
@@ -67,18 +69,45 @@ def stream(
     limit = 0 if model.traits.recurrent else context or 0
     require(limit != 1, 'context', limit, 'must be at least 2 tokens')
     keys_B = row_keys(sampling.seed, rows=len(rows))
-    job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32))
+    source = pad_sources(model, sources, rows=len(rows), limit=limit)
+    job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32), source)
     return _stream(job, rows, sampling.max_new_tokens)
 
 
 def check_prompts(model: Model, prompts: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The prompts as int32 arrays. Raises UsageError for one that the network cannot continue."""
     require(model.traits.cached, 'model', model.traits, 'a network without a cache cannot generate')
-    rows = [np.asarray(prompt, np.int32) for prompt in prompts]
-    for row in rows:
-        require(row.size > 0, 'prompt', row.tolist(), 'needs at least one token')
-        require(row.min() >= 0 and row.max() < model.vocab_size, 'prompt', int(row.max()), 'ids must lie in the vocabulary')
-    return rows
+    return check_rows(model, prompts, 'prompt')
+
+
+def check_rows(model: Model, rows: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
+    """Rows of ids as int32 arrays. Raises UsageError for one that is empty or not of the vocabulary."""
+    checked = [np.asarray(row, np.int32) for row in rows]
+    for row in checked:
+        require(row.size > 0, name, row.tolist(), 'needs at least one token')
+        require(row.min() >= 0 and row.max() < model.vocab_size, name, int(row.max()), 'ids must lie in the vocabulary')
+    return checked
+
+
+def pad_sources(
+    model: Model, sources: Sequence[np.ndarray] | None, *, rows: int, limit: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ids and mask of what an encoder-decoder reads, B x S, padded on the right; None where a network reads no source.
+
+    Raises UsageError where a network needs sources and has none, or the other way round, or one is longer than `limit`.
+    """
+    if not model.traits.sourced:
+        require(sources is None, 'sources', sources, 'this network reads no source; put it into the prompt')
+        return None
+    given = [] if sources is None else sources
+    require(len(given) == rows, 'sources', len(given), f'this network reads one for each prompt; give {rows}')
+    checked = check_rows(model, given, 'source')
+    lengths_B = np.array([len(row) for row in checked])
+    longest = int(lengths_B.max())
+    require(not limit or longest <= limit, 'source', longest, f'tokens, and the network reads {limit}; shorten it')
+    width = min(power_of_two(longest), limit or longest + power_of_two(longest))
+    ids_BxS = np.stack([np.pad(row, (0, width - len(row))) for row in checked])
+    return ids_BxS, np.arange(width)[None] < lengths_B[:, None]
 
 
 class Job(NamedTuple):
@@ -91,6 +120,7 @@ class Job(NamedTuple):
     limit: int  # tokens that the network may read at once; 0: any number
     chunk: int
     stop_ids: np.ndarray
+    source: tuple[np.ndarray, np.ndarray] | None  # ids and mask, B x S
 
 
 def _stream(job: Job, rows: list[np.ndarray], wanted: int) -> Iterator[np.ndarray]:
@@ -124,7 +154,7 @@ def _fill(job: Job, rows: list[np.ndarray], *, starts: list[int], drawn: int, ro
     for seen_V, row in zip(seen_BxV, rows, strict=True):
         seen_V[row] = True
     step = np.int32(drawn)
-    state = prefill(network, job.params, ids_BxP, lengths_B, seen_BxV, job.keys, step, job.knobs, slots=slots)
+    state = prefill(network, job.params, ids_BxP, lengths_B, seen_BxV, job.keys, step, job.knobs, job.source, slots=slots)
     yield np.asarray(state.token)[:, None]
     # The surplus is computed at positions that the network has; nobody sees it.
     last_position = np.int32(job.limit - 1 if job.limit else np.iinfo(np.int32).max)
@@ -143,11 +173,13 @@ def prefill(
     keys_B: jax.Array,
     step: Any,
     knobs: Knobs,
+    source: Any = None,
     *,
     slots: int,
 ) -> State:
     """Reads left-padded windows into a new cache with room for `slots` tokens and draws each row's next token."""
-    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=network.init_cache(params, len(ids_BxP), slots))
+    cache = network.init_cache(params, len(ids_BxP), slots, source)
+    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=cache)
     return _draw(network, params, out, lengths_B, seen_BxV, keys_B, step, knobs)
 
 

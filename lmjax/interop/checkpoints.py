@@ -16,7 +16,7 @@ from lmjax.interop.formats import Format
 from lmjax.interop.names import Name
 from lmjax.interop.tensors import Stored, write_tensors
 from lmjax.models import build
-from lmjax.models.blocks import head_sizes
+from lmjax.models.attention import head_sizes
 from lmjax.models.config import TransformerConfig
 from lmjax.training.checkpoint.structure import flatten, unflatten
 
@@ -46,7 +46,7 @@ class Planned(NamedTuple):
 def plan(form: Format, config: TransformerConfig, vocab_size: int) -> list[Planned]:
     """Their tensors for a network, in order; every parameter of ours is in exactly one of them."""
     apart = flatten(_abstract(dataclasses.replace(config, scan_layers=False), vocab_size))
-    names = [_filled(form.prefix + name.theirs, name, i) for name in form.names for i in _layers(name, config)]
+    names = [_filled(form.prefix + name.theirs, name, i) for name in form.names(config) for i in _layers(name, config)]
     names += form.head
     planned, said = [], set()
     for name in names:
@@ -66,7 +66,12 @@ def _abstract(config: TransformerConfig, vocab_size: int) -> Tree:
 
 
 def _layers(name: Name, config: TransformerConfig) -> list[int]:
-    return list(range(config.depth)) if '{i}' in name.theirs else [0]
+    return list(range(depth_at(name.ours[0], config))) if '{i}' in name.theirs else [0]
+
+
+def depth_at(path: str, config: TransformerConfig) -> int:
+    """How many layers the stack has that a parameter is of."""
+    return config.encoder_depth if path.startswith('encoder/') else config.depth
 
 
 def _filled(theirs: str, name: Name, i: int) -> Name:
@@ -97,19 +102,21 @@ def _put(found: dict[str, Any], path: str, value: np.ndarray, config: Transforme
     if layer is None:
         found[path] = jnp.array(value, jnp.float32)
         return
+    depth = depth_at(path, config)
     if layer == 0:
-        found[path] = np.empty((config.depth, *value.shape), np.float32)
+        found[path] = np.empty((depth, *value.shape), np.float32)
     found[path][layer] = value
-    if layer == config.depth - 1:
+    if layer == depth - 1:
         found[path] = jnp.array(found[path])
 
 
 def _kept(path: str, config: TransformerConfig) -> tuple[str, int | None]:
     """Where the parameter of a layer is: its path, and its place in a stack (None: it stands alone)."""
-    if not config.scan_layers or not path.startswith('layers/'):
+    stack = next((stack for stack in ('layers/', 'encoder/layers/') if path.startswith(stack)), None)
+    if not config.scan_layers or stack is None:
         return path, None
-    layers, i, rest = path.split('/', 2)
-    return f'{layers}/{rest}', int(i)
+    i, rest = path.removeprefix(stack).split('/', 1)
+    return stack + rest, int(i)
 
 
 def _found(tensors: Source, form: Format, planned: list[Planned]) -> list[tuple[str, Name, tuple[int, ...]]]:
@@ -131,7 +138,10 @@ def _found(tensors: Source, form: Format, planned: list[Planned]) -> list[tuple[
             raise UsageError(f'{folder}: {theirs} has shape {stored.shape}, where its config.json asks for {shape}')
         if stored.dtype not in FLOATS:
             raise UsageError(f'{folder}: {theirs} is of type {stored.dtype}; only {", ".join(FLOATS)} are read')
-    known = {theirs for theirs, _, _ in spelled}
+    for name in form.zeros:
+        if name in index and np.any(tensors.read(name)):
+            raise UsageError(f'{folder}: {name} is not zero; {form.architecture} with such a bias is not known here')
+    known = {theirs for theirs, _, _ in spelled} | set(form.zeros)
     if extra := [name for name in index if name not in known and not name.endswith(form.ignored)]:
         raise UsageError(f'{folder}: {_some(extra)} left over; {form.architecture} with this config.json has no such tensor')
     return spelled

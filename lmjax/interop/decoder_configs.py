@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmjax.config import UsageError, choose, require
-from lmjax.models.blocks import head_sizes
+from lmjax.models.attention import head_sizes
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import inner_width
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from lmjax.config import UsageError
 from lmjax.interop import decoder_configs as decoders
 from lmjax.interop import encoder_configs as encoders
+from lmjax.interop import encoder_decoder_configs as encoder_decoders
+from lmjax.interop.encoder_decoder_names import bart_names, t5_names
 from lmjax.interop.layouts import TRANSPOSED
 from lmjax.interop.names import (
     BERT_HEAD,
@@ -26,7 +28,7 @@ from lmjax.interop.names import (
     Name,
     llama_names,
 )
-from lmjax.models.blocks import head_sizes
+from lmjax.models.attention import head_sizes
 from lmjax.models.config import TransformerConfig
 from lmjax.models.feed_forward import inner_width
 from lmjax.ops.positions import POSITIONS
@@ -39,16 +41,18 @@ class Format(NamedTuple):
     prefix: str  # before every one of `names`; a checkpoint without a head lacks it
     read: Callable[[decoders.Json], TransformerConfig]
     write: Callable[[TransformerConfig], dict[str, Any]]
-    names: tuple[Name, ...]
+    names: Callable[[TransformerConfig], tuple[Name, ...]]
     head: tuple[Name, ...] = (Name('lm_head.weight', ('head/w',), TRANSPOSED),)
     ignored: tuple[str, ...] = ()  # ends of names that hold no parameters of their own
+    zeros: tuple[str, ...] = ()  # names of tensors that we have no parameter for and that must be zero
     older: tuple[tuple[str, str], ...] = ()  # ends of names, and how some checkpoints spell them
     held: Callable[[TransformerConfig, Collection[str]], TransformerConfig] = lambda config, names: config
     # what a checkpoint holds of the network that its config.json describes, told by the names of its tensors
 
 
 def llama_like(architecture: str, read: Any, write: Any, *, norms: tuple[tuple[str, str], ...] = PRE) -> Format:
-    return Format(architecture, 'model.', read, write, llama_names(*norms), ignored=('rotary_emb.inv_freq', 'lm_head.weight'))
+    names, ignored = llama_names(*norms), ('rotary_emb.inv_freq', 'lm_head.weight')
+    return Format(architecture, 'model.', read, write, lambda config: names, ignored=ignored)
 
 
 # model_type -> row; where several can say the same network, the first does
@@ -58,7 +62,7 @@ FORMATS: dict[str, Format] = {
         'transformer.',
         decoders.gpt2_read,
         decoders.gpt2_write,
-        GPT2_NAMES,
+        lambda config: GPT2_NAMES,
         ignored=('.attn.bias', '.attn.masked_bias', 'lm_head.weight'),
     ),
     'gpt_neox': Format(
@@ -66,7 +70,7 @@ FORMATS: dict[str, Format] = {
         'gpt_neox.',
         decoders.neox_read,
         decoders.neox_write,
-        NEOX_NAMES,
+        lambda config: NEOX_NAMES,
         head=(Name('embed_out.weight', ('head/w',), TRANSPOSED),),
         ignored=('.attention.bias', '.attention.masked_bias', 'rotary_emb.inv_freq', 'embed_out.weight', 'lm_head.weight'),
         older=(('embed_out.weight', 'lm_head.weight'),),
@@ -81,7 +85,7 @@ FORMATS: dict[str, Format] = {
         'bert.',
         encoders.bert_read,
         encoders.bert_write,
-        BERT_LAYERS,
+        lambda config: BERT_LAYERS,
         head=BERT_HEAD,
         ignored=('.position_ids', 'cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'),
         older=(('LayerNorm.weight', 'LayerNorm.gamma'), ('LayerNorm.bias', 'LayerNorm.beta')),
@@ -92,7 +96,7 @@ FORMATS: dict[str, Format] = {
         'roberta.',
         encoders.roberta_read,
         encoders.roberta_write,
-        BERT_LAYERS,
+        lambda config: BERT_LAYERS,
         head=ROBERTA_HEAD,
         ignored=('.position_ids', 'lm_head.decoder.weight', 'lm_head.decoder.bias'),
         held=encoders.held,
@@ -102,10 +106,28 @@ FORMATS: dict[str, Format] = {
         'distilbert.',
         encoders.distilbert_read,
         encoders.distilbert_write,
-        DISTILBERT_NAMES,
+        lambda config: DISTILBERT_NAMES,
         head=DISTILBERT_HEAD,
         ignored=('.position_ids', 'vocab_projector.weight'),
         held=encoders.held,
+    ),
+    't5': Format(
+        'T5ForConditionalGeneration',
+        '',
+        encoder_decoders.t5_read,
+        encoder_decoders.t5_write,
+        t5_names,
+        ignored=('.embed_tokens.weight', 'lm_head.weight', '.EncDecAttention.relative_attention_bias.weight'),
+        held=encoder_decoders.t5_held,
+    ),
+    'bart': Format(
+        'BartForConditionalGeneration',
+        'model.',
+        encoder_decoders.bart_read,
+        encoder_decoders.bart_write,
+        bart_names,
+        ignored=('.embed_tokens.weight', 'lm_head.weight'),
+        zeros=('final_logits_bias',),
     ),
 }
 
@@ -123,6 +145,8 @@ def canonical(config: TransformerConfig) -> dict[str, Any]:
     unused = rotary[1:] if c.rotary_scaling == 'none' else rotary[2:] if c.rotary_scaling == 'linear' else []
     if not POSITIONS[c.position].rotated:
         unused = ['rotary_base', 'rotary_fraction', *rotary]
+    if not POSITIONS[c.position].bucketed:
+        unused = [*unused, 'relative_buckets', 'relative_distance']
     if not POSITIONS[c.position].learned:
         unused = [*unused, 'max_length', 'unused_positions']
     for field in (*unused, *MANNER):

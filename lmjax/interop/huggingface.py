@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, first_line, require
+from lmjax.data.special_tokens import find_start
 from lmjax.interop.checkpoints import write_params
 from lmjax.interop.folders import fresh_folder
 from lmjax.interop.formats import FORMATS, identify
@@ -48,7 +49,7 @@ def import_folder(name: str, *, scan_layers: bool = False) -> Imported:
         os.path.basename(os.path.normpath(name)),
         described,
         lambda: TensorFolder(folder),
-        lambda vocab_size: read_tokenizer(folder, vocab_size, ends),
+        lambda vocab_size: read_tokenizer(folder, vocab_size, ends, start=described.get('decoder_start_token_id')),
         label=f'{folder}/config.json',
         scan_layers=scan_layers,
     )
@@ -87,8 +88,11 @@ def _ends(folder: str, described: dict[str, Any]) -> tuple[int, ...]:
     return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
 
 
-def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> Tokenizer | None:
-    """The tokenizer in a folder, None where there is none. Raises UsageError where it does not fit the network."""
+def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...], *, start: int | None = None) -> Tokenizer | None:
+    """The tokenizer in a folder, None where there is none. Raises UsageError where it does not fit the network.
+
+    `start` is the token that a decoder's text begins with, where config.json names one.
+    """
     from lmjax.data.library_tokenizer import LibraryTokenizer
 
     path = os.path.join(folder, 'tokenizer.json')
@@ -96,7 +100,7 @@ def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> Token
         return None
     with open(path, encoding='utf-8') as file:
         text = file.read()
-    return LibraryTokenizer(text, size=vocab_size, ends=ends, specials=read_specials(folder))
+    return LibraryTokenizer(text, size=vocab_size, ends=ends, start=start, specials=read_specials(folder))
 
 
 def read_specials(folder: str) -> dict[str, str]:
@@ -129,6 +133,8 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     vocab_size = params['embedding']['tokens'].shape[0]
     ends = list(tokenizer.end_ids) if tokenizer else []
     ids = {'eos_token_id': ends[0] if len(ends) == 1 else ends or None, 'bos_token_id': ends[0] if ends else None}
+    if tokenizer and {'start', 'end'} & set(tokenizer.specials):
+        ids['decoder_start_token_id'] = find_start(tokenizer)
     described = {
         'architectures': [form.architecture],
         'model_type': model_type,
@@ -161,7 +167,7 @@ def library_files(tokenizer: Tokenizer) -> tuple[str, dict[str, Any]]:
         if library.token_to_id(text) != tokenizer.specials[role]:
             raise UsageError(f'data.specials={tuple(texts)!r}: the text has a token {text!r} of its own; train without it')
     described: dict[str, Any] = {'tokenizer_class': 'PreTrainedTokenizerFast'}
-    described |= {SPECIAL_FIELDS[role]: text for role, text in texts.items()}
+    described |= {SPECIAL_FIELDS[role]: text for role, text in texts.items() if role in SPECIAL_FIELDS}
     if tokenizer.end_ids:
         described['eos_token'] = library.id_to_token(tokenizer.end_ids[0])
     return content, described

@@ -63,7 +63,7 @@ def read_checkpoint(
     params = read_params(source, form, model, vocab_size)
     data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context))
     sample = SamplingConfig(greedy=True)  # what transformers does unless it is asked
-    objective = ObjectiveConfig(kind='causal' if model.causal else 'masked')
+    objective = ObjectiveConfig(kind='seq2seq' if model.encoder_depth else 'causal' if model.causal else 'masked')
     config = Config(name, data=data, model=model, objective=objective, train=TrainConfig(eval_batch_size=1), sample=sample)
     return Imported(config, params, found)
 

@@ -29,7 +29,8 @@ class Name(NamedTuple):
 
 def linear(theirs: str, ours: str, weight: Layout = TRANSPOSED, bias: Layout = SAME) -> tuple[Name, Name]:
     """A dense layer's matrix and bias; `ours` has '{}' where 'w' or 'b' stands."""
-    return Name(f'{theirs}.weight', (ours.format('w'),), weight), Name(f'{theirs}.bias', (ours.format('b'),), bias)
+    own = {kind: (ours.replace('{}', kind),) for kind in 'wb'}
+    return Name(f'{theirs}.weight', own['w'], weight), Name(f'{theirs}.bias', own['b'], bias)
 
 
 def norm(theirs: str, ours: str) -> tuple[Name, Name]:
@@ -100,7 +101,7 @@ NEOX_NAMES = (
 
 def encoder_layer(attention: dict[str, str], *, out: str, up: str, down: str, norms: tuple[str, str]) -> tuple[Name, ...]:
     """One layer of the BERT kind; `attention` maps q, k and v to what they are called there."""
-    ours = 'layers/{{i}}/'
+    ours = 'layers/{i}/'
     projections = [linear(theirs, f'{ours}attention/{{}}_{n}', TO_HEADS, HEADS_BIAS) for n, theirs in attention.items()]
     return (
         *(name for pair in projections for name in pair),

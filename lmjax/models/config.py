@@ -5,10 +5,11 @@ import dataclasses
 
 @dataclasses.dataclass
 class TransformerConfig:
-    """A decoder or, with causal=False, an encoder; every choice is a row of a table named beside it."""
+    """A decoder, with causal=False an encoder, or with encoder_depth both; every choice is a row of a table named beside it."""
 
     kind: str = 'transformer'
     causal: bool = True  # a token sees the earlier ones alone; false: all of its segment
+    encoder_depth: int = 0  # layers of an encoder of the same kind, whose states every layer of the decoder sees; 0: none
     width: int = 128
     depth: int = 4
     heads: int = 4
@@ -20,7 +21,9 @@ class TransformerConfig:
     token_types: int = 0  # rows of a table added to the embedding, by which of two texts a token is from; 0: none
     embed_norm: bool = False  # a norm on the embedding
     context: int = 0  # the most tokens that it was trained to read at once; 0: data.seq_len
-    position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, none
+    position: str = 'rotary'  # POSITIONS: sinusoidal, learned, rotary, alibi, relative, none
+    relative_buckets: int = 32  # of distances, each of which has a bias (Raffel et al. 2020)
+    relative_distance: int = 128  # in tokens; from here on distances share the last bucket
     rotary_base: float = 10000.0
     rotary_fraction: float = 1.0  # of each head's channels, the first ones, are rotated
     rotary_scaling: str = 'none'  # ROTARY_SCALINGS, to stretch a trained context: none, linear, llama3
@@ -47,6 +50,7 @@ class TransformerConfig:
     bias: bool = False  # in attention, feed-forward and layer norms
     qkv_bias: bool = False  # in the projections to queries, keys and values, also without `bias`
     head_bias: bool = False
+    head_scale: bool = False  # hidden states divided by sqrt(width) before the logits
     head_transform: str = 'none'  # before the logits, a dense layer, this row of ACTIVATIONS and a norm (Devlin et al. 2019)
     pooler: bool = False  # tanh of a dense layer on a row's first token, beside the hidden states
     classes: int = 0  # of rows, told from the pooled state; 0: no classifier

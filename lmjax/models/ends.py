@@ -89,6 +89,8 @@ class Head(nn.Module):
         c = self.config
         if c.head_transform != 'none':
             hidden_CxD = self.transform(hidden_CxD)
+        if c.head_scale:
+            hidden_CxD = hidden_CxD * c.width**-0.5
         if c.tied:
             logits = product(hidden_CxD, embedding_VxD.astype(hidden_CxD.dtype), transposed=True)
         else:

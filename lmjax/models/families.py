@@ -135,6 +135,64 @@ def bert(width: int, depth: int, heads: int, vocab_size: int = 30522, context: i
 PAIRED: dict[str, Any] = {'pooler': True, 'classes': 2}  # BERT tells whether one text follows another
 ROBERTA: dict[str, Any] = {'vocab_size': 50265, 'token_types': 1, 'unused_positions': 2, 'norm_eps': 1e-5}
 
+
+def t5(width: int, depth: int, heads: int, ff_width: int, head_width: int = 64, **more: Any) -> Family:
+    """Raffel et al. 2020, section 2.1 and 3.7; `more` are fields of TransformerConfig."""
+    fields: dict[str, Any] = {
+        'encoder_depth': depth,
+        'head_width': head_width,
+        'ff_width': ff_width,
+        'position': 'relative',
+        'attention_scale': 1.0,
+        'norm': 'rms',
+        'norm_eps': 1e-6,
+        'feed_forward': 'relu',
+        'tied': True,
+        'head_scale': True,
+        **more,
+    }
+    return Family(TransformerConfig(width=width, depth=depth, heads=heads, **fields), vocab_size=32128, context=512)
+
+
+T5_1_1: dict[str, Any] = {'feed_forward': 'geglu_tanh', 'tied': False, 'head_scale': False}  # Shazeer 2020, as released
+
+
+def bart(width: int, depth: int, heads: int) -> Family:
+    """Lewis et al. 2020, section 2.1."""
+    fields: dict[str, Any] = {
+        'max_length': 1024,
+        'unused_positions': 2,
+        'position': 'learned',
+        'embed_norm': True,
+        'norm': 'layer',
+        'norm_place': 'post',
+        'final_norm': False,
+        'feed_forward': 'gelu',
+        'bias': True,
+    }
+    model = TransformerConfig(width=width, depth=depth, encoder_depth=depth, heads=heads, **fields)
+    return Family(model, vocab_size=50265, context=1024)
+
+
+def textbook(**more: Any) -> Family:
+    """Vaswani et al. 2017, table 3, as PyTorch's nn.Transformer computes it: a norm after each stack too."""
+    fields: dict[str, Any] = {
+        'width': 512,
+        'depth': 6,
+        'heads': 8,
+        'ff_width': 2048,
+        'norm': 'layer',
+        'norm_place': 'post',
+        'feed_forward': 'relu',
+        'embed_scale': True,
+        'bias': True,
+        'dropout': 0.1,
+        'init': 'xavier',
+        **more,
+    }
+    return Family(TransformerConfig(**fields), vocab_size=10_000, context=512)
+
+
 PUBLISHED = {
     'gpt2': gpt2(768, 12, 12),
     'gpt2-medium': gpt2(1024, 24, 16),
@@ -188,6 +246,20 @@ PUBLISHED = {
     'distilbert-base': bert(768, 6, 12, token_types=0),  # Sanh et al. 2019
     'minilm-l6': bert(384, 6, 12, **PAIRED),  # Wang et al. 2020, as all-MiniLM-L6-v2 has it
     'minilm-l12': bert(384, 12, 12, **PAIRED),
+    't5-small': t5(512, 6, 8, 2048),
+    't5-base': t5(768, 12, 12, 3072),
+    't5-large': t5(1024, 24, 16, 4096),
+    't5-3b': t5(1024, 24, 32, 16384, 128),
+    't5-11b': t5(1024, 24, 128, 65536, 128),
+    't5-v1.1-small': t5(512, 8, 6, 1024, **T5_1_1),
+    't5-v1.1-base': t5(768, 12, 12, 2048, **T5_1_1),
+    't5-v1.1-large': t5(1024, 24, 16, 2816, **T5_1_1),
+    't5-v1.1-xl': t5(2048, 24, 32, 5120, **T5_1_1),
+    't5-v1.1-xxl': t5(4096, 24, 64, 10240, **T5_1_1),
+    'bart-base': bart(768, 6, 12),
+    'bart-large': bart(1024, 12, 16),
+    'seq2seq_2017': textbook(encoder_depth=6, position='sinusoidal'),
+    'transformer_learned': textbook(position='learned'),
 }
 
 
@@ -198,6 +270,7 @@ def tiny(family: Family) -> Family:
         c,
         width=64,
         depth=4,
+        encoder_depth=4 if c.encoder_depth else 0,
         heads=4,
         kv_heads=2 if c.kv_heads else 0,
         head_width=32 if c.head_width else 0,
@@ -222,6 +295,10 @@ KINDS = {  # family -> one of its published networks
     'bert': 'bert-base',
     'roberta': 'roberta-base',
     'distilbert': 'distilbert-base',
+    't5': 't5-small',
+    't5-v1.1': 't5-v1.1-small',
+    'bart': 'bart-base',
+    'seq2seq_2017': 'seq2seq_2017',
 }
 
 # name -> Family, for --config=configs/family.py:name

@@ -50,17 +50,28 @@ def stack_axes(axes: Tree, *, depth: int, scanned: bool) -> Tree:
 
 
 def run_stack(
-    layer: Callable[..., tuple[Any, Tree]], params: Tree, x: Any, caches: Tree, *, depth: int, scanned: bool, remat: str
+    layer: Callable[..., tuple[Any, Tree]],
+    params: Tree,
+    x: Any,
+    caches: Tree,
+    given: Tree = None,
+    *,
+    depth: int,
+    scanned: bool,
+    remat: str,
 ) -> tuple[Any, Tree]:
-    """Applies layer(params, x, cache, index) -> (x, cache) `depth` times; caches are laid out like params, or None."""
+    """Applies layer(params, x, cache, given, index) -> (x, cache) `depth` times.
+
+    Caches, and what else is given to each layer, are laid out like params, or None.
+    """
     layer = choose(REMATS, remat, 'model.remat')(layer, scanned)
     if scanned:
 
         def step(x: Any, each: tuple) -> tuple[Any, Tree]:
-            return layer(each[0], x, each[1], each[2])
+            return layer(each[0], x, *each[1:])
 
-        return jax.lax.scan(step, x, (params, caches, jnp.arange(depth)))
+        return jax.lax.scan(step, x, (params, caches, given, jnp.arange(depth)))
     after = {}
     for i in range(depth):
-        x, after[str(i)] = layer(params[str(i)], x, caches and caches[str(i)], i)
+        x, after[str(i)] = layer(params[str(i)], x, caches and caches[str(i)], given and given[str(i)], i)
     return x, after if caches else None

@@ -9,18 +9,20 @@ from lmjax.config import free
 class ObjectiveConfig:
     kind: str = 'causal'  # a row of OBJECTIVES
     label_smoothing: float = 0.0  # mass spread evenly over the vocabulary (Szegedy et al. 2016, section 7)
-    mask_fraction: float = 0.15  # masked: of a row's tokens, those that are hidden and scored
-    mask_replaced: float = 0.8  # of these, become the mask
+    mask_fraction: float = 0.15  # of a row's tokens, those that are hidden (BART's denoise: 0.3) and, if masked, scored
+    mask_replaced: float = 0.8  # masked: of these, become the mask
     mask_random: float = 0.1  # of these, become a random token; the rest stay
     whole_words: bool = False  # masked: hide all tokens of a word or none
     pairs: str = (
         ''  # masked: rows are two texts, and it is told whether the second is the next, or in which order they are: next, order
     )
+    span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
+    shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
     pooling: str = 'mean'  # contrastive: a row of POOLINGS, what makes one vector of a text: mean, first, last, pooler
     temperature: float = 0.05  # contrastive: cosines are divided by it
     teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
-    reads: str = 'causal'  # distill: a row of OBJECTIVES, how teacher and student both read a text: causal, masked, prefix
+    reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...
     soft_weight: float = 0.5  # distill: of the teacher's distribution; the rest is the text's. 0: the text alone
     soft_temperature: float = 2.0  # distill: logits of both are divided by it
     hidden: str = ''  # distill: a row of HIDDEN_LOSSES, what of the final hidden states is learned: cosine, relation; or none

@@ -23,6 +23,7 @@ class Objective(NamedTuple):
     separable: bool  # the loss of a batch is the sum over its rows, so that accumulation equals one batch
     in_order: bool  # every token is scored, given those before: bits per byte follow
     needs: tuple[str, ...] = ()  # traits that a network must have
+    paired: bool = False  # reads documents that are pairs of a source and a target
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
@@ -44,6 +45,9 @@ OBJECTIVES = {
     'causal': Objective(likelihood.loss, separable=True, in_order=True, needs=('causal',)),
     'masked': Objective(likelihood.loss, separable=True, in_order=False),
     'prefix': Objective(likelihood.loss, separable=True, in_order=False, needs=('causal', 'opens'), reader=open_prompts),
+    'spans': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
+    'denoise': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
+    'seq2seq': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal'), paired=True),
     'contrastive': Objective(
         contrastive.loss,
         separable=False,

@@ -42,6 +42,7 @@ class Score(NamedTuple):
     window: Any = 0  # in tokens on each side, the query itself counted; 0: no limit; may be traced
     cap: float = 0.0  # cap * tanh(logit / cap); 0: none
     slopes: np.ndarray | None = None  # H; times the distance in positions, off the logits
+    bias: Any = None  # (1 or B) x H x T x S, added to the logits; None: none
     dropout_keys: Any = None  # B typed keys; None: no dropout
     dropout_rate: Any = None
 
@@ -99,13 +100,15 @@ def _shape_logits(logits_BxHxTxS: Array, sight: Sight, score: Score) -> Any:
     if score.slopes is not None:
         slopes = jnp.asarray(score.slopes)[None, :, None, None]
         logits_BxHxTxS = logits_BxHxTxS - slopes * jnp.abs(distances(sight, T, S))[:, None].astype(jnp.float32)
+    if score.bias is not None:
+        logits_BxHxTxS = logits_BxHxTxS + score.bias
     return jnp.where(visible(sight, T, S, score.window)[:, None], logits_BxHxTxS, HIDDEN)
 
 
 def blocked(q_BxTxHxK: Array, k_BxSxGxK: Array, v_BxSxGxV: Array, *, sight: Sight, score: Score) -> Any:
     """By blocks of queries over whole windows; the literal path does what it does not know (segments, a cache, later keys)."""
-    known = plain(sight, score) and not sight.open
-    if not known or score.cap or score.slopes is not None or score.dropout_keys is not None:
+    known = plain(sight, score) and not sight.open and not score.cap
+    if not known or any(part is not None for part in (score.slopes, score.bias, score.dropout_keys)):
         return literal(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, sight=sight, score=score)
     return blocked_attention(q_BxTxHxK, k_BxSxGxK, v_BxSxGxV, scale=score.scale, window=score.window)
 
@@ -137,6 +140,7 @@ def cudnn_refusal(q_BxTxHxK: Array, v_BxSxGxV: Array, sight: Sight, score: Score
         'it needs values as wide as keys': v_BxSxGxV.shape[-1] != width,
         'it has no soft cap of logits': bool(score.cap),
         'it has no ALiBi': score.slopes is not None,
+        'it has no bias of the logits here': score.bias is not None,
         'it has no dropout with a key per row': score.dropout_keys is not None,
         'it has no segments and no cache here, and counts its window in slots': not plain(sight, score),
     }

@@ -74,13 +74,33 @@ def alibi_slopes(heads: int) -> np.ndarray:
     return np.asarray(series, np.float32)
 
 
+def relative_buckets(distances: Array, *, buckets: int, farthest: int, both_sides: bool) -> Any:
+    """Which bucket each distance (of a query after a key, any shape) is in, int32 (Raffel et al. 2020, section 2.1).
+
+    Half of the buckets are for one distance each, 0 first; the others are as wide, in logarithms, up to the distance
+    `farthest`, from which on all share the last one. On both sides, half of all buckets is for keys after the query; else
+    these are at distance 0.
+    """
+    side = buckets // 2 if both_sides else buckets
+    exact = side // 2
+    apart = np.arange(farthest + 1, dtype=np.float32)
+    # In the float32 steps of the published networks: where a logarithm meets a border, its rounding decides.
+    ratio = np.log(np.maximum(apart, 1) / np.float32(exact)) / np.float32(math.log(farthest / exact))
+    wide = exact + (ratio * np.float32(side - exact)).astype(np.int32)
+    of_distance = np.where(apart < exact, apart.astype(np.int32), np.minimum(wide, side - 1))
+    size = jnp.abs(distances) if both_sides else jnp.maximum(distances, 0)
+    found = jnp.asarray(of_distance, jnp.int32)[jnp.minimum(size, farthest)]
+    return found + side * (distances < 0) if both_sides else found
+
+
 class Position(NamedTuple):
-    """Where a scheme acts; one of the three, or none of them."""
+    """Where a scheme acts; one of these, or none of them."""
 
     added: Callable[..., Any] | None = None  # (positions_BxT, width) -> B x T x D, to the embedding
     learned: bool = False  # to the embedding too, from a table of parameters
     rotated: Callable[..., Any] | None = None  # (x_BxTxHxK, positions_BxT, rates_J=) -> like x, on queries and keys
     slopes: Callable[[int], np.ndarray] | None = None  # heads -> H, times the distance, off the attention logits
+    bucketed: bool = False  # to the attention logits, a parameter for each head and bucket of distances
 
 
 POSITIONS = {
@@ -88,5 +108,6 @@ POSITIONS = {
     'learned': Position(learned=True),
     'rotary': Position(rotated=rotate),
     'alibi': Position(slopes=alibi_slopes),
+    'relative': Position(bucketed=True),
     'none': Position(),
 }

@@ -15,7 +15,12 @@ from lmjax.parallel.sharding import Axes
 if TYPE_CHECKING:
     from lmjax.types import Array, Tree
 
-LOOKUPS = {'vocab', 'positions'}  # a row of such a weight is read by its index: not a matrix that multiplies
+LOOKUPS = {
+    'vocab',
+    'positions',
+    'types',
+    'buckets',
+}  # a row of such a weight is read by its index: it is no matrix
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 TINY = 1e-8

@@ -78,7 +78,7 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
     def compile_both() -> None:
-        corrupt = corruption_of(config.objective, plain_marks(vocab_size))
+        corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
         batch = place(example_batch(config.data, batch_size=config.train.batch_size, corrupt=corrupt))
         with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())

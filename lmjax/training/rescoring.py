@@ -8,6 +8,9 @@ from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
+from lmjax.data.parallel_text import SIGN, describe_left_out, pairs_left_out
+from lmjax.data.sources import need_pairs
+from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
@@ -21,25 +24,27 @@ def rescore(
 ) -> dict[str, Any]:
     """One record of scores; see `lmjax.training.evaluation.evaluate` for its fields.
 
+    Pairs have `pairs_left_out` as well: how many were too long to be scored. A text that is a pair is `source<TAB>target`.
+
     Raises:
       UsageError: text and source both given, a text of fewer than two tokens (or windows, where these are told from each
         other), or a source that cannot be read.
     """
     if text is not None and source:
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
-    if text is not None:
-        store = encode_text(text, tokenizer)
-    elif source:
-        store = prepare_eval(source, tokenizer, config.data)
-    else:
-        own = tokenizer_class(config.data.tokenizer).trainable
-        store = prepare(config.data, tokenizer=None if own else tokenizer).valid
+    objective = objective_of(config.objective)
+    store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
-    objective = objective_of(config.objective)
     remedy = f'the objective {config.objective.kind!r} does not score tokens in order; leave it at 0'
     require(objective.in_order or not stride, 'stride', stride, remedy)
+    layout = 'windows' if (text is not None and not store.paired) or stride else config.data.layout
+    scored = source or ('text' if text is not None else config.data.source)
+    left_out = {}
+    if store.paired and layout != 'windows':
+        describe_left_out({scored: store}, seq_len)  # refuses where nothing is left
+        left_out = {'pairs_left_out': pairs_left_out(store, seq_len)}
     rows = config.train.eval_batch_size or config.train.batch_size
     carry = config.train.carry
     batches = eval_batches(
@@ -47,7 +52,7 @@ def rescore(
         seq_len=seq_len,
         batch_size=rows,
         stride=stride,
-        layout='windows' if text is not None or stride else config.data.layout,
+        layout=layout,
         order='contiguous' if carry else 'shuffled',
         corrupt=tokens_corruption(config.objective, tokenizer),
     )
@@ -55,7 +60,21 @@ def rescore(
     step = make_eval_step(model, objective, hparams_of(config))
     found = evaluate(step, params, batches, tokenizer=tokenizer, objective=objective, cache=cache)
     if not found.get('tokens', found.get('texts')):
-        scored = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
-        raise UsageError(f'text: fewer than two {scored}; nothing can be scored')
-    scored = source or ('text' if text is not None else config.data.source)
-    return {'data': scored, **found, 'params': scored_part(bool(config.optim.ema))}
+        unit = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
+        raise UsageError(f'text: fewer than two {unit}; nothing can be scored')
+    return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
+
+
+def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, paired: bool) -> TokenStore:
+    """What is to be scored. Raises UsageError where it is not pairs and must be."""
+    who = f'the objective {config.objective.kind!r}'
+    if text is not None:
+        is_pair = text.count(SIGN) == 1
+        require(is_pair or not paired, 'text', text[:40], f'{who} scores pairs; give SOURCE<TAB>TARGET')
+        return encode_text(text, tokenizer, paired=paired)
+    if not source:
+        own = tokenizer_class(config.data.tokenizer).trainable
+        return prepare(config.data, tokenizer=None if own else tokenizer).valid
+    if paired:
+        need_pairs('source', source, who)
+    return prepare_eval(source, tokenizer, config.data)

@@ -12,6 +12,7 @@ import jax
 from lmjax.config import UsageError, fingerprint
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
+from lmjax.data.parallel_text import describe_left_out
 from lmjax.data.tokenizers import expected_vocabulary
 from lmjax.models import build
 from lmjax.models.params import count_params
@@ -53,6 +54,9 @@ def train(
       UsageError: the checkpoint does not fit the config.
       NonFiniteLossError: training diverged.
     """
+    splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
+    if left_out := describe_left_out(splits, config.data.seq_len):
+        say(left_out)
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)
     checkpoints = Checkpointer(

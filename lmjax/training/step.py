@@ -56,8 +56,12 @@ def train_step(
 
 
 def count_tokens(inputs: Inputs) -> Any:
-    """How many tokens a network reads, float32."""
-    return jnp.float32(inputs.ids.size) if inputs.segments is None else (inputs.segments > 0).sum(dtype=jnp.float32)
+    """How many tokens a network reads, those of sources as well, float32."""
+    own = jnp.float32(inputs.ids.size) if inputs.segments is None else (inputs.segments > 0).sum(dtype=jnp.float32)
+    if inputs.source_ids is None:
+        return own
+    mask = inputs.source_mask
+    return own + (jnp.float32(inputs.source_ids.size) if mask is None else mask.sum(dtype=jnp.float32))
 
 
 def sum_gradients(mean_loss: Callable, params: Tree, rows: Tree, accumulate: int) -> tuple[Tree, tuple]:

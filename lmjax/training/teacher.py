@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -59,8 +59,9 @@ def _check_widths(config: Config, teacher: Teacher) -> None:
 
 def hidden_width(model: Model) -> int:
     """The width of a network's final hidden states; computes nothing."""
-    ids = jax.ShapeDtypeStruct((1, 1), np.int32)
-    states = jax.eval_shape(lambda key, ids: model.apply(model.init(key, {}), Inputs(ids)).hidden, jax.random.key(0), ids)
+    ids: Any = jax.ShapeDtypeStruct((1, 1), np.int32)
+    inputs = Inputs(ids, source_ids=ids if model.traits.sourced else None)
+    states = jax.eval_shape(lambda key, inputs: model.apply(model.init(key, {}), inputs).hidden, jax.random.key(0), inputs)
     return states.shape[-1]
 
 

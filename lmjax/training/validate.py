@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
-from lmjax.data.marks import Marks
+from lmjax.data.marks import expected_marks
+from lmjax.data.parallel_text import need_separator
+from lmjax.data.sources import is_paired, need_pairs
+from lmjax.data.spans import check_sentinels
+from lmjax.data.special_tokens import roles_of
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models import build
@@ -22,6 +25,7 @@ from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
 
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
+    'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
     'causal': 'this network sees later tokens, its targets among them; use masked, or set model.causal=true',
     'opens': 'shows tokens to earlier ones, which this network cannot; choose a causal transformer',
     'trainable': 'is learned by gradient, and this network counts; choose a transformer or a recurrent network',
@@ -41,6 +45,7 @@ def validate(config: Config) -> None:
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
     objective = objective_of(config.objective)
+    reads = config.objective.reads if objective.taught else config.objective.kind
     require(
         train.accumulate == 1 or objective.separable,
         'train.accumulate',
@@ -53,17 +58,26 @@ def validate(config: Config) -> None:
     if config.objective.kind == 'contrastive':
         _validate_contrastive(config)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
-        corruption_of(config.objective, Marks(np.ones(1, bool), dict.fromkeys(config.data.specials, 0)))
+        corruption_of(config.objective, expected_marks(config.data))
+        if is_paired(config.data.source):
+            need_separator(config.data.source, roles_of(config.data))
+        if reads == 'spans':
+            check_sentinels(config.objective, config.data.sentinels, config.data.seq_len)
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
     validate_data(config.data)
+    if 'sourced' in objective.needs:
+        _validate_sourced(config, reads, paired=objective.paired)
     validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     traits = build(config.model, vocab_size=expected_vocabulary(config.data) or 2, seq_len=config.data.seq_len).traits
     for trait in objective.needs:
         field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
         require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])
+    remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
+    field = 'reads' if objective.taught else 'kind'
+    require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
     if config.objective.kind == 'contrastive' and traits.causal:
         remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
         pooling = config.objective.pooling
@@ -79,6 +93,18 @@ def _validate_pairs(config: Config) -> None:
     require(classes == 2, 'model.classes', classes, f'objective.pairs={pairs!r} tells two; set it to 2, and model.pooler=true')
     require(layout == 'windows', 'data.layout', layout, f"objective.pairs={pairs!r} cuts windows in two; use 'windows'")
     require(data.seq_len >= 16, 'data.seq_len', data.seq_len, f'objective.pairs={pairs!r} needs 16 or more')
+
+
+def _validate_sourced(config: Config, reads: str, *, paired: bool) -> None:
+    data = config.data
+    who = f'objective.kind={reads!r}'
+    if paired:
+        need_pairs('data.source', data.source, who)
+        require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole pairs; use 'documents'")
+    remedy = f"{who} reads a row as one source, whose documents would see each other; use 'documents' or 'windows'"
+    require(data.layout != 'packed', 'data.layout', data.layout, remedy)
+    if reads == 'spans':
+        require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} hides one token of two; use 2 or more')
 
 
 def _validate_contrastive(config: Config) -> None:
@@ -104,7 +130,7 @@ def _validate_teacher(config: Config) -> None:
     require(is_taught == bool(o.teacher), 'objective.teacher', o.teacher, TEACHER[is_taught])
     takes = data.tokenizer == 'teacher'
     require(is_taught or not takes, 'data.tokenizer', data.tokenizer, "goes with objective.kind='distill'; choose bpe or byte")
-    for field in ('vocab_size', 'specials'):
+    for field in ('vocab_size', 'specials', 'sentinels'):
         value = getattr(data, field)
         require(not (takes and value), f'data.{field}', value, "comes with the teacher's tokenizer; leave it out")
     if not is_taught:

@@ -108,10 +108,12 @@ def test_the_store_is_keyed_by_all_that_decides_its_content(data, tmp_path):
         {'valid_fraction': 0.2},
         {'lowercase': True},
         {'normal_form': 'NFD'},
+        {'specials': ('mask',)},
+        {'specials': ('mask',), 'sentinels': 2},
     ):
         digests.add(prepare(dataclasses.replace(data, **change)).digest)
     digests.add(prepare(data, tokenizer=tokenizer_class('char').train([], [TEXT], 0)).digest)
-    assert len(digests) == 7
+    assert len(digests) == 9
     for same in ({'seq_len': 7}, {'layout': 'packed'}):
         assert prepare(dataclasses.replace(data, **same)).digest in digests
     (tmp_path / 'one.txt').write_text(TEXT + 'more')

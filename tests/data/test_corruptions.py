@@ -10,8 +10,9 @@ from lmjax.data.loader import batch_at, eval_batches, example_batch, train_batch
 from lmjax.data.marks import Marks, marks_of, plain_marks
 from lmjax.data.masking import word_numbers
 from lmjax.data.shuffle import hashed
+from lmjax.data.special_tokens import with_specials
 from lmjax.data.store import memory_store
-from lmjax.data.tokenizers import ByteTokenizer, with_specials
+from lmjax.data.tokenizers import ByteTokenizer
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.types import Batch, Inputs

@@ -130,6 +130,10 @@ def test_synthetic_documents_follow_their_rule():
         pairs = dict(zip(shown[::2], shown[1::2], strict=True))
         assert len(pairs) == 4
         assert pairs == dict(zip(asked[::2], asked[1::2], strict=True))
+    for text in documents_of('reverse:documents=20,length=5'):
+        left, right = text.split('\t')
+        assert left.split() == right.split()[::-1]
+        assert len(left.split()) == 5
     sums = documents_of('modadd:modulus=7')
     assert len(set(sums)) == 49
     for text in sums:
@@ -142,7 +146,7 @@ def test_synthetic_documents_follow_their_rule():
         assert any(symbols[k:] == symbols[:-k] for k in range(2, 7))
 
 
-@pytest.mark.parametrize('kind', ['copy', 'recall', 'modadd', 'induction'])
+@pytest.mark.parametrize('kind', ['copy', 'recall', 'modadd', 'induction', 'reverse'])
 def test_synthetic_documents_depend_on_the_seed_alone(kind):
     small = f'{kind}:modulus=11' if kind == 'modadd' else f'{kind}:documents=9'
     assert documents_of(small) == documents_of(f'{small},seed=0')
@@ -167,4 +171,5 @@ def test_synthetic_options_are_checked(source, what):
 
 
 def test_every_source_is_reached_by_its_name():
-    assert set(SOURCES) == {'stdlib', 'text', 'jsonl', 'tfds', 'copy', 'recall', 'modadd', 'induction'}
+    expected = {'stdlib', 'text', 'jsonl', 'tfds', 'pairs', 'copy', 'recall', 'modadd', 'induction', 'reverse'}
+    assert set(SOURCES) == expected

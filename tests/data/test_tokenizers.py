@@ -13,7 +13,8 @@ from lmjax.config import UsageError
 from lmjax.data import bpe
 from lmjax.data.config import DataConfig
 from lmjax.data.library_tokenizer import LibraryTokenizer
-from lmjax.data.tokenizers import TOKENIZERS, expected_vocabulary, load_tokenizer, tokenizer_class, with_specials
+from lmjax.data.special_tokens import end_id, roles_of, sentinel_ids, start_id, with_specials
+from lmjax.data.tokenizers import TOKENIZERS, expected_vocabulary, load_tokenizer, tokenizer_class
 
 TEXTS = [
     'def move(self, x=10):\n    """Moves it."""\n    return self.x + x\n' * 20,
@@ -255,6 +256,72 @@ def test_special_tokens_come_after_the_vocabulary_and_are_of_no_text(made, kind,
     assert expected_vocabulary(DataConfig(tokenizer=kind, vocab_size=size, specials=('mask', 'class'))) in (0, 302, 259)
     with pytest.raises(UsageError, match=r'data\.specials=\(\): this tokenizer has no mask; train with'):
         plain.encode_marked('a <mask>')
+
+
+def test_sentinels_come_last_and_are_written_as_published(made, tmp_path):
+    data = DataConfig(tokenizer='byte', specials=('mask', 'end'), sentinels=12)
+    tokenizer = with_specials(made['byte'], roles_of(data))
+    assert expected_vocabulary(data) == tokenizer.vocab_size == 257 + 14
+    assert sentinel_ids(tokenizer.specials).tolist() == list(range(259, 271))
+    assert sentinel_ids(made['byte'].specials).tolist() == []
+    texts = tokenizer.special_texts()
+    assert (texts['mask'], texts['end'], texts['sentinel_0'], texts['sentinel_11']) == (
+        '<mask>',
+        '<end>',
+        '<extra_id_0>',
+        '<extra_id_11>',
+    )
+    tokenizer.save(tmp_path)
+    assert load_tokenizer(tmp_path).specials == tokenizer.specials
+
+
+def test_where_a_target_begins_and_ends(made):
+    """By the roles, else by the separator between documents."""
+    byte, char = made['byte'], made['char']
+    assert (start_id(byte), end_id(byte)) == (256, 256)
+    both = with_specials(byte, ('end', 'start'))
+    assert (start_id(both), end_id(both), both.end_ids) == (258, 257, (257, 256))
+    some = with_specials(byte, ('end',))
+    assert (start_id(some), end_id(some), some.end_ids) == (256, 257, (257, 256))
+    assert with_specials(byte, ('start',)).end_ids == (256,)
+    library = made['library']
+    assert (start_id(library), end_id(library)) == (0, 0)
+    published = LibraryTokenizer(library.contents()['tokenizer.json'], ends=(5, 7), start=9)
+    assert (start_id(published), end_id(published), published.end_ids) == (9, 5, (5, 7))
+    assert LibraryTokenizer.from_contents(published.contents()).specials == {'start': 9}
+    assert LibraryTokenizer(library.contents()['tokenizer.json'], start=10_000).specials == {}  # the network has no such token
+    for wanted in (start_id, end_id):
+        with pytest.raises(UsageError, match=r"data\.specials=\('mask',\): a decoder needs a token for '(start|end)'; add '"):
+            wanted(with_specials(char, ('mask',)))
+    for kind in ('byte', 'char', 'word', 'bpe'):
+        assert tokenizer_class(kind).separates == (made[kind].separator_id is not None)
+
+
+def test_where_sentences_end(made):
+    for kind in ('byte', 'word', 'bpe'):
+        tokenizer = tokenizer_class(kind).train(['He ran. Why?! 3.5 miles', 'end.'], [], 300 if kind == 'bpe' else 0)
+        ends = tokenizer.sentence_ends()
+        assert ends.shape == (tokenizer.vocab_size,)
+        found = {tokenizer.decode([i]).strip() for i in np.flatnonzero(ends)}
+        assert found == ({'ran.', 'Why?!', 'end.'} if kind == 'word' else {'.', '!', '?'}) or kind == 'bpe'
+        assert all(text[-1] in '.!?' for text in found)
+
+
+def test_published_sentinels_are_found(tmp_path):
+    """T5's: `<extra_id_0>` is the last token of the vocabulary."""
+    import tokenizers
+    from tokenizers import models
+
+    words = ['<pad>', '</s>', '<unk>', 'a', *(f'<extra_id_{i}>' for i in reversed(range(3))), '<extra_id_9>']
+    library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token='<unk>'))
+    library.add_special_tokens([word for word in words if 'extra' in word])
+    tokenizer = LibraryTokenizer(library.to_str(), ends=(1,), start=0)
+    assert sentinel_ids(tokenizer.specials).tolist() == [6, 5, 4]
+    assert tokenizer.specials == {'start': 0, 'sentinel_0': 6, 'sentinel_1': 5, 'sentinel_2': 4}
+    assert tokenizer.special_texts()['sentinel_1'] == '<extra_id_1>'
+    tokenizer.save(tmp_path)
+    assert load_tokenizer(tmp_path).specials == tokenizer.specials
+    assert (start_id(tokenizer), end_id(tokenizer)) == (0, 1)
 
 
 def test_a_mask_is_written_as_such(made):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.data.tokenizers import ByteTokenizer, with_specials
+from lmjax.data.special_tokens import with_specials
+from lmjax.data.tokenizers import ByteTokenizer
 from lmjax.generate.fill import fill_mask
 from lmjax.models import build
 from lmjax.models.config import TransformerConfig

@@ -70,7 +70,40 @@ ENCODERS = {
     'distilbert-headless': ('distilbert', {**DISTILBERT, 'class': 'DistilBertModel', 'n_heads': 2}),
     'distilbert-sinusoidal': ('distilbert', {**DISTILBERT, 'sinusoidal_pos_embds': True, 'activation': 'relu', 'n_layers': 1}),
 }
-FIRST = list({model_type: name for name, (model_type, _) in reversed((ODD | ENCODERS).items())}.values())[::-1]
+T5 = {
+    'vocab_size': 37,
+    'd_model': 20,
+    'd_kv': 6,
+    'd_ff': 28,
+    'num_layers': 2,
+    'num_heads': 4,
+    'relative_attention_num_buckets': 8,
+    'relative_attention_max_distance': 12,
+    'decoder_start_token_id': 0,
+}
+BART = {
+    'vocab_size': 37,
+    'd_model': 20,
+    'max_position_embeddings': 40,
+    'encoder_layers': 2,
+    'decoder_layers': 2,
+    **dict.fromkeys(('encoder_attention_heads', 'decoder_attention_heads'), 4),
+    **dict.fromkeys(('encoder_ffn_dim', 'decoder_ffn_dim'), 28),
+    'decoder_start_token_id': 1,
+    'forced_eos_token_id': None,
+}
+ENCODER_DECODERS = {
+    't5': ('t5', T5),
+    't5-gated-untied': ('t5', {**T5, 'feed_forward_proj': 'gated-gelu', 'tie_word_embeddings': False, 'num_decoder_layers': 1}),
+    't5-published-buckets': ('t5', {**T5, 'relative_attention_num_buckets': 32, 'relative_attention_max_distance': 128}),
+    't5-deep-encoder': ('t5', {**T5, 'num_layers': 3, 'num_decoder_layers': 2, 'feed_forward_proj': 'gated-silu'}),
+    'bart': ('bart', BART),
+    'bart-scaled': ('bart', {**BART, 'scale_embedding': True, 'encoder_layers': 1, 'activation_function': 'relu'}),
+    'bart-deep-encoder': ('bart', {**BART, 'encoder_layers': 3, 'encoder_attention_heads': 2, 'decoder_attention_heads': 2}),
+}
+ALL = ODD | ENCODERS | ENCODER_DECODERS
+FIRST = list({model_type: name for name, (model_type, _) in reversed(ALL.items())}.values())[::-1]
+CLASSES = {**dict.fromkeys(ENCODERS, 'AutoModelForMaskedLM'), **dict.fromkeys(ENCODER_DECODERS, 'AutoModelForSeq2SeqLM')}
 
 
 def make(name):
@@ -78,13 +111,15 @@ def make(name):
     import torch
     import transformers
 
-    model_type, fields = (ODD | ENCODERS)[name]
+    model_type, fields = ALL[name]
     torch.manual_seed(0)
     fields = {**ENDS, **fields, 'attn_implementation': 'eager'}
-    kind = fields.pop('class', 'AutoModelForMaskedLM' if name in ENCODERS else 'AutoModelForCausalLM')
+    kind = fields.pop('class', CLASSES.get(name, 'AutoModelForCausalLM'))
     config = transformers.AutoConfig.for_model(model_type, **fields)
     kind = getattr(transformers, kind)
     model = (kind.from_config(config) if hasattr(kind, 'from_config') else kind(config)).eval()
+    if name == 't5-gated-untied':  # transformers ties a T5 until it has read a head of its own
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape) * (0.4 if parameter.ndim > 1 else 0.3))

@@ -1,5 +1,6 @@
 """The transformer's parts against PyTorch's own, with the same weights: values and gradients."""
 
+import dataclasses
 import math
 
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from lmjax.models import build
-from lmjax.models.blocks import Block, Context
+from lmjax.models.attention import Context
+from lmjax.models.blocks import Block
 from lmjax.models.config import TransformerConfig
+from lmjax.models.families import FAMILIES
 from lmjax.models.params import apply_params, init_params
 from lmjax.ops.activations import ACTIVATIONS
 from lmjax.ops.attention import Score, Sight, attend
@@ -92,6 +95,74 @@ def encoder_layer(params):
     }
     layer.load_state_dict({name: torch.tensor(np.asarray(value)) for name, value in values.items()})
     return layer
+
+
+def dense(w, b, outputs):
+    return {'weight': w.reshape(-1, outputs).T, 'bias': b.reshape(-1)}
+
+
+def attention(q, k, v):
+    """A MultiheadAttention's tensors from our projections, q with the output's and k, v where they are."""
+    return {
+        'in_proj_weight': jnp.concatenate([x.reshape(D, D).T for x in (q['w_q'], k['w_k'], v['w_v'])]),
+        'in_proj_bias': jnp.concatenate([x.reshape(D) for x in (q['b_q'], k['b_k'], v['b_v'])]),
+        'out_proj.weight': q['w_o'].reshape(D, D).T,
+        'out_proj.bias': q['b_o'],
+    }
+
+
+def stack_of_2017(params, name):
+    """The tensors of one of nn.Transformer's two stacks, by its names."""
+    found = {f'{name}.norm.weight': params['final_norm']['scale'], f'{name}.norm.bias': params['final_norm']['bias']}
+    for i, layer in params['layers'].items():
+        own, f = layer['attention'], layer['feed_forward']
+        parts = {'self_attn': attention(own, own, own), 'linear1': dense(f['w_up'], f['b_up'], 12)}
+        parts['linear2'] = dense(f['w_down'], f['b_down'], D)
+        norms = ['attention_norm', 'feed_forward_norm']
+        if name == 'decoder':
+            parts['multihead_attn'] = attention(layer['cross_attention'], layer['cross_keys'], layer['cross_keys'])
+            norms.insert(1, 'cross_attention_norm')
+        for number, norm in enumerate(norms, start=1):
+            parts[f'norm{number}'] = {'weight': layer[norm]['scale'], 'bias': layer[norm]['bias']}
+        found |= {f'{name}.layers.{i}.{part}.{leaf}': x for part, leaves in parts.items() for leaf, x in leaves.items()}
+    return found
+
+
+def test_encoder_decoder_of_2017():
+    """nn.Transformer between a shared embedding with sinusoids and a tied head, one source padded: loss and gradients."""
+    sizes = {'width': D, 'depth': 2, 'encoder_depth': 3, 'heads': H, 'ff_width': 12, 'dropout': 0.0}
+    config = dataclasses.replace(FAMILIES['seq2seq_2017'].model, **sizes)
+    model = build(config, vocab_size=V, seq_len=T)
+    params = randomised(jax.jit(model.init)(jax.random.key(0), {}))
+    ids, targets, source = (np.random.default_rng(i).integers(0, V, (B, T)) for i in range(3))
+    mask = np.arange(T)[None] < np.array([[T], [4]])
+
+    def loss(params):
+        hidden = model.apply(params, Inputs(jnp.asarray(ids), source_ids=source, source_mask=mask)).hidden
+        return -model.score(params, hidden, jnp.asarray(targets)).logprob.mean()
+
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
+
+    theirs = torch.nn.Transformer(D, H, 3, 2, 12, dropout=0.0, batch_first=True)
+    tensors = stack_of_2017(params['encoder'], 'encoder') | stack_of_2017(params, 'decoder')
+    theirs.load_state_dict({name: torch.tensor(np.asarray(x)) for name, x in tensors.items()})
+    embedding = leaf(params['embedding']['tokens'])
+    angles = torch.arange(T)[:, None] * (1e4 ** (-torch.arange(0, D, 2) / D))[None]
+    sinusoids = torch.stack([angles.sin(), angles.cos()], -1).reshape(T, D)
+    read, written = (embedding[torch.tensor(x)] * math.sqrt(D) + sinusoids for x in (source, ids))
+    padding, causal = torch.tensor(~mask), torch.nn.Transformer.generate_square_subsequent_mask(T)
+    more = {'src_key_padding_mask': padding, 'memory_key_padding_mask': padding}
+    hidden = theirs(read, written, tgt_mask=causal, tgt_is_causal=True, **more)
+    expected = F.cross_entropy((hidden @ embedding.T).reshape(-1, V), torch.tensor(targets).reshape(-1))
+    expected.backward()
+
+    close(value, expected)
+    close(grads['embedding']['tokens'], embedding.grad)
+    slopes = stack_of_2017(grads['encoder'], 'encoder') | stack_of_2017(grads, 'decoder')
+    found = dict(theirs.named_parameters())
+    assert set(slopes) == set(found)
+    for name, slope in slopes.items():
+        close(slope, found[name].grad)
 
 
 def randomised(params):

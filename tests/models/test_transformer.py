@@ -156,3 +156,11 @@ def test_open_tokens_are_seen_as_an_encoder_sees_them():
     rest = apply(params, Inputs(ids[:, 3:]), first.cache)
     cached = jnp.concatenate([first.hidden, rest.hidden], axis=1)
     np.testing.assert_allclose(cached, prefix, rtol=2e-5, atol=2e-5)
+
+
+def test_where_all_is_seen_a_changed_token_changes_everything():
+    encoder = make(causal=False, init='fan_in')
+    assert not encoder.traits.causal
+    params, ids = encoder.init(jax.random.key(0), {}), jnp.arange(8)[None]
+    before, after = (encoder.apply(params, Inputs(x)).hidden for x in (ids, ids.at[:, 5].set(9)))
+    assert (np.abs(before - after).max(axis=-1) > 1e-6).all()

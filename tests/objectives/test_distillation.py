@@ -13,7 +13,7 @@ from lmjax.models import build
 from lmjax.models.config import RecurrentConfig, TransformerConfig
 from lmjax.objectives import distillation, likelihood
 from lmjax.objectives.config import ObjectiveConfig
-from lmjax.objectives.table import OBJECTIVES, objective_of
+from lmjax.objectives.table import OBJECTIVES, READINGS, objective_of
 from lmjax.types import Batch, Inputs, Teacher
 
 VOCAB, B, T = 11, 3, 5
@@ -158,12 +158,12 @@ def test_a_weight_of_zero_leaves_no_trace_in_the_program():
     assert program('relation', hidden_weight=1.0) != program('relation', **soft, hidden_weight=1.0)
 
 
-@pytest.mark.parametrize('reads', ['causal', 'masked', 'prefix'])
+@pytest.mark.parametrize('reads', READINGS)
 def test_a_student_is_scored_as_what_it_reads(reads):
     found, reading = objective_of(ObjectiveConfig(kind='distill', reads=reads)), OBJECTIVES[reads]
     assert (found.in_order, found.reader, found.taught) == (reading.in_order, reading.reader, True)
     assert set(found.needs) == {'trainable', *reading.needs}
     with pytest.raises(
-        UsageError, match=r"objective\.reads='contrastive': no such choice; choose one of: causal, masked, prefix"
+        UsageError, match=r"objective\.reads='contrastive': no such choice; choose one of: causal, masked, prefix, spans"
     ):
         objective_of(dataclasses.replace(ObjectiveConfig(kind='distill'), reads='contrastive'))

@@ -20,7 +20,8 @@ from lmjax import (
     TransformerConfig,
     UsageError,
 )
-from lmjax.data.tokenizers import ByteTokenizer, tokenizer_class, with_specials
+from lmjax.data.special_tokens import with_specials
+from lmjax.data.tokenizers import ByteTokenizer, tokenizer_class
 from lmjax.interop.huggingface import export_folder
 from lmjax.models import build
 from lmjax.models.config import NgramConfig

@@ -1,0 +1,152 @@
+"""Every encoder-decoder against transformers: the same numbers from the same weights, in and out."""
+
+import json
+import pathlib
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
+from zoo import ENCODER_DECODERS, FIRST
+
+from lmjax.config import UsageError
+from lmjax.generate.beams import search
+from lmjax.generate.config import SamplingConfig
+from lmjax.generate.decode import stream
+from lmjax.interop.huggingface import export_folder, import_folder
+from lmjax.interop.tensors import TensorFolder, write_tensors
+from lmjax.types import Inputs
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('transformers')
+
+SOURCE = np.random.default_rng(2).integers(5, 37, (2, 17))
+MASK = np.arange(17)[None] < np.array([[11], [17]])
+
+
+def each(fast):
+    """A case for each network: some at once, the first of each family in slow, the whole grid in full."""
+    marks = {name: [pytest.mark.slow] for name in FIRST} | {name: [] for name in fast}
+    cases = [pytest.param(name, marks=marks.get(name, [pytest.mark.full])) for name in ENCODER_DECODERS]
+    return pytest.mark.parametrize('name', cases)
+
+
+families = each(fast=FIRST)
+dear = each(fast=['t5'])
+
+
+def theirs_of(model, ids, source, mask=None, **more):
+    mask = np.ones_like(source) if mask is None else mask
+    with torch.no_grad():
+        return model(torch.tensor(source), torch.tensor(mask).long(), torch.tensor(ids), **more)
+
+
+@families
+def test_logits(zoo, name):
+    model, folder = zoo(name)
+    run = imported(folder)
+    assert run.config.objective.kind == 'seq2seq'
+    assert_close(run.logits(IDS, source_ids=SOURCE), theirs_of(model, IDS, SOURCE).logits.numpy())
+
+
+@families
+def test_a_padded_source_is_as_if_it_were_alone(zoo, name):
+    model, folder = zoo(name)
+    inputs = Inputs(IDS, source_ids=SOURCE, source_mask=MASK)
+    ours = np.asarray(forward(folder)(imported(folder).params, inputs))
+    assert_close(ours, theirs_of(model, IDS, SOURCE, MASK).logits.numpy())
+    assert_close(ours[:1], theirs_of(model, IDS[:1], SOURCE[:1, :11]).logits.numpy())
+
+
+@dear
+def test_loss_and_gradients(zoo, name):
+    model, folder = zoo(name)
+    run = imported(folder)
+
+    def loss(params):
+        inputs = Inputs(jnp.asarray(IDS[:, :-1]), source_ids=SOURCE, source_mask=MASK)
+        return -run.model.score(params, run.model.apply(params, inputs).hidden, jnp.asarray(IDS[:, 1:])).logprob.mean()
+
+    value, slopes = jax.jit(jax.value_and_grad(loss))(run.params)
+    model.zero_grad()
+    output = model(torch.tensor(SOURCE), torch.tensor(MASK).long(), torch.tensor(IDS[:, :-1]))
+    theirs = torch.nn.functional.cross_entropy(output.logits.reshape(-1, 37), torch.tensor(IDS[:, 1:]).reshape(-1))
+    theirs.backward()
+    np.testing.assert_allclose(value, theirs.item(), atol=1e-4)
+    assert_same_gradients(ENCODER_DECODERS[name][0], run.config.model, slopes, model)
+
+
+@dear
+def test_decoding_through_the_cache_step_by_step(zoo, name):
+    """Six tokens at once, then one at a time; transformers goes through its own cache."""
+    model, folder = zoo(name)
+    run = imported(folder)
+    apply, score = jax.jit(run.model.apply), jax.jit(run.model.score)
+    cache, past, start = run.model.init_cache(run.params, 2, 24, (SOURCE, MASK)), None, 0
+    for end in (6, *range(7, 25)):
+        out = apply(run.params, Inputs(jnp.asarray(IDS[:, start:end])), cache)
+        cache = out.cache
+        theirs = theirs_of(model, IDS[:, start:end], SOURCE, MASK, past_key_values=past, use_cache=True)
+        past, start = theirs.past_key_values, end
+        assert_close(score(run.params, out.hidden), theirs.logits.numpy())
+
+
+@dear
+def test_greedy_and_beam_search_find_the_same(zoo, name):
+    """64 tokens of the likeliest each, and four beams of which some end."""
+    model, folder = zoo(name)
+    run = imported(folder)
+    rows = [SOURCE[0, :11], SOURCE[1]]
+    start = model.config.decoder_start_token_id
+    given = {'inputs': torch.tensor(np.where(MASK, SOURCE, 3)), 'attention_mask': torch.tensor(MASK).long(), 'pad_token_id': 3}
+    wanted = 30 if name.startswith('bart') else 64  # BART has 40 positions
+    theirs = model.generate(**given, max_new_tokens=wanted, do_sample=False, eos_token_id=None)
+    sampling = SamplingConfig(max_new_tokens=wanted, greedy=True)
+    ours = stream(run.model, run.params, [[start]] * 2, sampling, context=None, sources=rows)
+    assert np.concatenate(list(ours), axis=1).tolist() == theirs[:, 1:].tolist()
+    more = {'num_beams': 4, 'num_return_sequences': 3, 'length_penalty': 0.7, 'eos_token_id': 9, 'max_new_tokens': 12}
+    theirs = model.generate(**given, **more, do_sample=False, output_scores=True, return_dict_in_generate=True)
+    sampling = SamplingConfig(max_new_tokens=12, num_beams=4, num_samples=3, length_penalty=0.7)
+    found = search(run.model, run.params, [[start]] * 2, sampling, stop_ids=(9,), sources=rows)
+    np.testing.assert_allclose(found.score, theirs.sequences_scores.reshape(2, 3), atol=1e-4)
+    best, theirs = found.tokens[:, 0], theirs.sequences.reshape(2, 3, -1)[:, 0, 1:].numpy()  # the others may be as good
+    assert np.where(best < 0, 3, best).tolist() == theirs[:, : best.shape[1]].tolist()
+
+
+@dear
+@pytest.mark.parametrize('scan_layers', [False, True])
+def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_layers, tmp_path):
+    model, folder = zoo(name)
+    config, params, _ = import_folder(folder, scan_layers=scan_layers)
+    again = str(tmp_path / 'again')
+    export_folder(config, params, None, again)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of transformers about itself
+        loaded = type(model).from_pretrained(again, attn_implementation='eager').eval()
+    assert_same_weights(model, loaded)
+    assert_close(theirs_of(loaded, IDS, SOURCE).logits.numpy(), theirs_of(model, IDS, SOURCE).logits.numpy())
+    assert_reads_again(again, config, params)
+
+
+def test_a_bias_of_the_logits_that_is_not_zero_is_refused(zoo, tmp_path):
+    _, folder = zoo('bart')
+    tensors = TensorFolder(folder)
+    whole = {name: tensors.read(name) for name in tensors.index} | {'final_logits_bias': np.full((1, 37), 0.5, np.float32)}
+    write_tensors(str(tmp_path), {name: value.nbytes for name, value in whole.items()}, iter(whole.items()))
+    (tmp_path / 'config.json').write_text(pathlib.Path(folder, 'config.json').read_text())
+    with pytest.raises(UsageError, match='final_logits_bias is not zero'):
+        import_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('name', 'field', 'value'),
+    [('bart', 'encoder_ffn_dim', 30), ('t5', 'feed_forward_proj', 'gated-mish'), ('t5', 'is_encoder_decoder', False)],
+)
+def test_what_is_not_known_is_refused_by_its_field(zoo, name, field, value, tmp_path):
+
+    described = json.loads(pathlib.Path(zoo(name)[1], 'config.json').read_text())
+    (tmp_path / 'config.json').write_text(json.dumps({**described, field: value}))
+    with pytest.raises(UsageError, match=f'config.json: {field}={value!r}'):
+        import_folder(str(tmp_path))
