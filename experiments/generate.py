@@ -97,7 +97,7 @@ def _sampling(run: Any, prompt: str) -> Any:
     given['stop'] = None if _STOP.value is None else tuple(_STOP.value)
     given['max_new_tokens'] = _MAX_NEW_TOKENS.value
     if _MAX_LENGTH.value is not None:
-        size = len(run.tokenizer.encode(prompt))
+        size = 1 if run.model.traits.sourced else len(run.tokenizer.encode(prompt))  # a decoder begins with one token
         given['max_new_tokens'] = _MAX_LENGTH.value - size
         if size >= _MAX_LENGTH.value:
             raise lmjax.UsageError(
@@ -134,7 +134,8 @@ def _print(run: Any, prompt: str, sampling: Any) -> None:
     from lmjax.generate.text import stream_text
 
     pieces = stream_text(run.reader, run.params, run.tokenizer, prompt, sampling, context=run.context)
-    print(f'--- sample 1 of {sampling.num_samples}\n{prompt}', end='', flush=True)
+    lead = '' if run.model.traits.sourced else prompt  # an encoder-decoder does not go on with what it reads
+    print(f'--- sample 1 of {sampling.num_samples}\n{lead}', end='', flush=True)
     try:
         while True:
             print(next(pieces), end='', flush=True)
@@ -142,7 +143,7 @@ def _print(run: Any, prompt: str, sampling: Any) -> None:
         found = stop.value
     print()
     for number, sample in enumerate(found.samples[1:], start=2):
-        print(f'--- sample {number} of {sampling.num_samples}\n{prompt}{sample.text}')
+        print(f'--- sample {number} of {sampling.num_samples}\n{lead}{sample.text}')
     print(f'--- {found.tokens_per_second:,.1f} tokens/s ({found.tokens} tokens; the first after {found.first_seconds:.2f} s)')
     record = {'workdir': run.workdir, 'prompt': prompt, **found._asdict()}
     record['samples'] = [sample._asdict() for sample in found.samples]

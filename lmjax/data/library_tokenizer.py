@@ -99,9 +99,9 @@ class LibraryTokenizer(Tokenizer):
         return np.asarray(self._library.encode(text).ids, np.int32)
 
     def encode_marked(self, text: str) -> np.ndarray:
-        if 'mask' not in self.specials:
-            return super().encode_marked(text)  # which says that there is none
-        return self.encode(text.replace(MASK, self.special_texts()['mask']))
+        texts, (first, *parts) = self.special_texts(), text.split(MASK)
+        roles = self.mask_roles(len(parts))
+        return self.encode(first + ''.join(texts[role] + part for role, part in zip(roles, parts, strict=True)))
 
     def special_texts(self) -> dict[str, str]:
         return {role: str(self._library.id_to_token(i)) for role, i in self.specials.items()}

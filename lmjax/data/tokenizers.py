@@ -76,12 +76,23 @@ class Tokenizer:
         return {role: f'<{role}>' for role in self.specials}
 
     def encode_marked(self, text: str) -> np.ndarray:
-        """Ids of a text in which `<mask>` stands for the mask. Raises UsageError where there is none."""
-        if 'mask' not in self.specials:
-            raise UsageError(f"data.specials={tuple(self.specials)!r}: this tokenizer has no mask; train with ('mask',)")
+        """Ids of a text in which `<mask>` stands for the mask or, where there is none, for one sentinel after the other.
+
+        Raises UsageError where there are neither.
+        """
         parts = [self.encode(part) for part in text.split(MASK)]
-        mask = np.array([self.specials['mask']], np.int32)
-        return np.concatenate([ids for part in parts for ids in (mask, part)][1:])
+        hidden = [np.array([self.specials[role]], np.int32) for role in self.mask_roles(len(parts) - 1)]
+        return np.concatenate([parts[0], *(ids for pair in zip(hidden, parts[1:], strict=True) for ids in pair)])
+
+    def mask_roles(self, count: int) -> list[str]:
+        """The roles of the tokens that stand for so many masks. Raises UsageError where there are none."""
+        if 'mask' in self.specials:
+            return ['mask'] * count
+        roles = [f'sentinel_{i}' for i in range(count)]
+        if not all(role in self.specials for role in ('sentinel_0', *roles)):
+            named = tuple(role for role in self.specials if not role.startswith('sentinel_'))
+            raise UsageError(f"data.specials={named!r}: this tokenizer has no mask; train with ('mask',)")
+        return roles
 
     def word_flags(self) -> tuple[np.ndarray, np.ndarray]:
         """Whether each token goes on with the word of the one before, if that is open, and whether it leaves one open; V bool.

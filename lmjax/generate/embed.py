@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax.config import UsageError, choose
+from lmjax.config import UsageError, choose, require
 from lmjax.generate.decode import power_of_two
 from lmjax.ops.pooling import POOLINGS, unit
 from lmjax.types import Inputs, Model
@@ -40,6 +40,7 @@ def embed_texts(
       UsageError: a text without any token, or a pooling that does not exist or that the network lacks.
     """
     choose(POOLINGS, pooling, 'pooling')
+    require(not model.traits.sourced, 'model', 'encoder-decoder', 'has no one state of a text; take an encoder or a decoder')
     ids = [tokenizer.encode(text)[: context or None] for text in texts]
     for row, text in zip(ids, texts, strict=True):
         if not len(row):

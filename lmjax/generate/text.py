@@ -1,8 +1,9 @@
 """Text in, text out: prompts are encoded, tokens become printable pieces as they come, stop strings cut.
 
 A sample ends at a stop string (which is left out), where the network ends the document (the tokenizer's separator), or after
-`max_new_tokens`. Samples hold what follows the prompt, not the prompt. With `num_beams` they are the hypotheses of beam search,
-best first and all at once; a stop string cuts their text and does not steer the search.
+`max_new_tokens`. Samples hold what follows the prompt, not the prompt; an encoder-decoder reads the prompt as its source. With
+`num_beams` they are the hypotheses of beam search, best first and all at once; a stop string cuts their text and does not steer
+the search.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lmjax.config import UsageError
+from lmjax.data.special_tokens import end_id, start_id
+from lmjax.data.tokenizers import MASK
 from lmjax.generate.beams import stream_best
 from lmjax.generate.decode import STOPPED, stream
 from lmjax.generate.sampling import validate
 
 if TYPE_CHECKING:
+    from lmjax.data.tokenizers import Tokenizer
     from lmjax.generate.config import SamplingConfig
     from lmjax.types import Model, Tree
 
@@ -67,12 +71,16 @@ def stream_text(
     Raises UsageError at once for bad settings or a character that the tokenizer lacks.
     """
     validate(sampling)
-    prompt_ids = start_ids(tokenizer, prompt)
+    prompt_ids, source = start_ids(tokenizer, prompt), None
+    if model.traits.sourced:
+        prompt_ids, source = np.array([start_id(tokenizer)], np.int32), source_ids(tokenizer, prompt)
     ends = tokenizer.end_ids
     if sampling.num_beams > 1:
-        chunks = stream_best(model, params, prompt_ids, sampling, context=context, stop_ids=ends)
+        chunks = stream_best(model, params, prompt_ids, sampling, context=context, stop_ids=ends, source=source)
     else:
-        chunks = stream(model, params, [prompt_ids] * sampling.num_samples, sampling, context=context, stop_ids=ends)
+        many = sampling.num_samples
+        sources = None if source is None else [source] * many
+        chunks = stream(model, params, [prompt_ids] * many, sampling, context=context, stop_ids=ends, sources=sources)
     rows = [Continuation(tokenizer, prompt_ids, sampling.stop) for _ in range(sampling.num_samples)]
     return _stream_text(chunks, rows)
 
@@ -119,6 +127,12 @@ def start_ids(tokenizer: Any, prompt: str) -> np.ndarray:
         if len(ids):
             return np.asarray(ids[:1], np.int32)
     return np.zeros(1, np.int32)
+
+
+def source_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """A text as an encoder-decoder reads it: with the end token after it; `<mask>` stands for a mask or a sentinel."""
+    ids, end = tokenizer.encode_marked(text) if MASK in text else tokenizer.encode(text), end_id(tokenizer)
+    return ids if len(ids) and ids[-1] in tokenizer.end_ids else np.append(ids, np.int32(end))
 
 
 class Continuation:

@@ -47,16 +47,20 @@ def summarize(model: Model, *, seq_len: int) -> list[Row]:
 
 
 def forward_flops(model: Model, params: Tree, *, seq_len: int) -> dict[str, int]:
-    """Operations of a forward pass over one window, the logits included, by named scope; params may be abstract."""
+    """Operations of a forward pass over one window, the logits included, by named scope; params may be abstract.
+
+    An encoder-decoder reads a source as long as the window.
+    """
 
     def forward(params: Any, ids: Any) -> Any:
-        return model.score(params, model.apply(params, Inputs(ids)).hidden)
+        inputs = Inputs(ids, source_ids=ids if model.traits.sourced else None)
+        return model.score(params, model.apply(params, inputs).hidden)
 
     return flops_by_scope(forward, params, jax.ShapeDtypeStruct((1, seq_len), np.int32))
 
 
 def module_flops(model: Model, params: Tree, *, seq_len: int) -> dict[str, float]:
-    """Forward operations per token of each module, those within it included; '' is the whole network."""
+    """Forward operations per token of the window of each module, those within it included; '' is the whole network."""
     work: dict[str, float] = defaultdict(float)
     for scope, flops in forward_flops(model, params, seq_len=seq_len).items():
         path: list[str] = []

@@ -19,7 +19,7 @@ from lmjax.models.ends import Classifier, Head, Pooler
 from lmjax.models.params import DTYPES, apply_params, axes_of, init_params, scale_matrices
 from lmjax.models.source import KEY_AXES, MASK_AXES, keep_source, kept_source, read_source
 from lmjax.models.stack import stack_axes
-from lmjax.models.validate import validate
+from lmjax.models.validate import longest, validate
 from lmjax.ops.losses import token_scores
 from lmjax.types import Inputs, Model, Output, Traits
 
@@ -31,7 +31,7 @@ def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
     """The transformer of a config. Raises UsageError for a config that cannot be built; touches no device."""
     validate(config, seq_len)
     config = dataclasses.replace(config)  # later changes of the caller's do not reach a network that is built
-    sizes = (vocab_size, config.max_length or seq_len)
+    sizes = (vocab_size, config.max_length or longest(config, seq_len))
     body = make_body(config, *sizes)
     encoder = make_body(encoder_of(config), *sizes) if config.encoder_depth else None
     ends, examples = _ends(config, vocab_size)

@@ -50,9 +50,15 @@ def validate(config: TransformerConfig, seq_len: int) -> None:
     require(not c.classes or c.pooler, 'model.classes', c.classes, 'are told from the pooled state; set model.pooler=true')
     remedy = 'says which layers have no window; set model.window'
     require(not c.global_every or bool(c.window), 'model.global_every', c.global_every, remedy)
-    remedy = f'must be at least data.seq_len={seq_len}, or 0 to follow it'
-    require(not c.max_length or c.max_length >= seq_len, 'model.max_length', c.max_length, remedy)
+    least = longest(c, seq_len)
+    remedy = f'must be at least {least} with data.seq_len={seq_len}, or 0 to follow it'
+    require(not c.max_length or c.max_length >= least, 'model.max_length', c.max_length, remedy)
     require(0.0 <= c.dropout < 1.0, 'model.dropout', c.dropout, 'must be in [0, 1)')
+
+
+def longest(config: TransformerConfig, seq_len: int) -> int:
+    """Positions that are read of a window: both sides of an encoder-decoder have an end token after their text."""
+    return seq_len + bool(config.encoder_depth)
 
 
 def _validate_rotary(config: TransformerConfig, head_width: int) -> None:

@@ -80,7 +80,14 @@ def chain():
         return params['table'][hidden[..., 0]]
 
     model = Model(
-        None, apply, score, lambda params, batch, length: {'none': jnp.zeros(batch)}, {}, {'none': ('batch',)}, Traits(), 3
+        None,
+        apply,
+        score,
+        lambda params, batch, *_: {'none': jnp.zeros(batch)},
+        {},
+        {'none': ('batch',)},
+        Traits(),
+        3,
     )
     return model, params
 

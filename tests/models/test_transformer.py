@@ -26,7 +26,7 @@ def make(**changes):
         ({'width': 10, 'heads': 4}, r'model\.width=10: must divide by model\.heads=4; try model\.heads=2'),
         ({'heads': 2, 'kv_heads': 3}, r'model\.kv_heads=3: must divide model\.heads=2; try 1'),
         ({'width': 6, 'heads': 2}, r"model\.head_width=3: must be even with model\.position='rotary'; try 4"),
-        ({'max_length': 4}, r'model\.max_length=4: must be at least data\.seq_len=8'),
+        ({'max_length': 4}, r'model\.max_length=4: must be at least 8 with data\.seq_len=8'),
         ({'dropout': 1.0}, r'model\.dropout=1\.0: must be in \[0, 1\)'),
         ({'rotary_fraction': 0.3}, r'model\.rotary_fraction=0\.3: must rotate an even number of the 4 channels'),
         ({'rotary_fraction': 1.5}, r'model\.rotary_fraction=1\.5: must be above 0 and at most 1'),

@@ -1,0 +1,40 @@
+"""A small T5: an encoder-decoder that tells hidden spans of Python's standard library from all that is around them.
+
+python -m experiments.train --config=configs/t5_spans.py --workdir=runs/t5_spans
+python -m experiments.generate --workdir=runs/t5_spans --prompt='for i in <mask>(len(items)):'
+"""
+
+from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, SamplingConfig, TrainConfig, TransformerConfig
+
+
+def get_config() -> Config:
+    return Config(
+        name='t5_spans',
+        data=DataConfig(source='stdlib', tokenizer='bpe', vocab_size=4096, sentinels=8, seq_len=128),
+        model=TransformerConfig(
+            width=192,
+            depth=4,
+            encoder_depth=4,
+            heads=6,
+            position='relative',
+            norm='rms',
+            feed_forward='geglu_tanh',
+            init='gpt2',
+        ),
+        objective=ObjectiveConfig(kind='spans'),
+        optim=OptimConfig(
+            optimizer='muon',
+            learning_rate=0.02,
+            beta1=0.9,
+            beta2=0.98,
+            momentum=0.95,
+            schedule='wsd',
+            warmup_steps=20,
+            weight_decay=0.1,
+            clip_norm=1.0,
+        ),
+        train=TrainConfig(steps=600, batch_size=16, eval_every=100, eval_batches=20),
+        sample=SamplingConfig(greedy=True, max_new_tokens=16),
+        log=LogConfig(prompts=('def __init__(self, name):\n        self.name = <mask>\n', 'for i in <mask>(len(items)):\n')),
+        next_step='tell the whole text instead, as BART does: --config.objective.kind=denoise and another --workdir',
+    )
