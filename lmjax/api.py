@@ -14,7 +14,7 @@ from lmjax.config import UsageError, require
 from lmjax.training.config import Config
 
 if TYPE_CHECKING:
-    from lmjax.types import Array, Model, Tree
+    from lmjax.types import Array, Model, Teacher, Tree
 
 LONG_PREPARATION = 1.5  # seconds; text that is bad, small or kept from last time is dealt with by then, and nothing compiled
 
@@ -38,7 +38,7 @@ def train(
     from lmjax.training.workdir import check_workdir, open_run
 
     check_workdir(workdir)
-    began = time.monotonic()
+    began, found = time.monotonic(), None
     preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
     try:
         from lmjax.caches import keep_compiled_programs
@@ -55,6 +55,8 @@ def train(
         if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
             raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
         program = None
+        if config.objective.teacher:
+            found = _load_teacher(config.objective.teacher)
         try:
             preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -64,13 +66,16 @@ def train(
     finally:
         preparing.terminate()
         preparing.wait()
-    corpus = prepare(config.data)
+    own = found.tokenizer if found is not None and config.data.tokenizer == 'teacher' else None
+    corpus = prepare(config.data, tokenizer=own)
+    teacher = None if found is None else _as_teacher(found, config, corpus.tokenizer)
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
         return {'status': 'complete', 'steps': config.train.steps}
-    return run.train(config, workdir, corpus, changed=changed, program=program, init_from=init_from, profile=profile, say=say)
+    start = functools.partial(run.train, config, workdir, corpus, changed=changed, say=say)
+    return start(program=program, teacher=teacher, init_from=init_from, profile=profile)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +98,9 @@ class Run:
     @functools.cached_property
     def reader(self) -> Model:
         """The network as it reads the prompts that it goes on with: that of a prefix language model sees them whole."""
-        from lmjax.objectives.table import OBJECTIVES
+        from lmjax.objectives.table import objective_of
 
-        return OBJECTIVES[self.config.objective.kind].reader(self.model)
+        return objective_of(self.config.objective).reader(self.model)
 
     def logits(self, ids: Any, source_ids: Any = None) -> Array:
         """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32.
@@ -139,12 +144,16 @@ class Run:
         self.need_tokenizer()
         return fill_mask(self.model, self.params, self.tokenizer, text, count=count, context=self.context)
 
-    def embed(self, texts: Sequence[str], *, pooling: str = 'mean', normalize: bool = True) -> Array:
-        """One vector for each text, texts x width; a product of two is their cosine. `pooling`: mean, first, last, pooler."""
+    def embed(self, texts: Sequence[str], *, pooling: str = '', normalize: bool = True) -> Array:
+        """One vector for each text, texts x width; a product of two is their cosine.
+
+        `pooling`: mean, first, last or pooler; by default objective.pooling, with which a contrastive run was trained.
+        """
         from lmjax.generate.embed import embed_texts
 
         self.need_tokenizer()
         args = (self.model, self.params, self.tokenizer, texts)
+        pooling = pooling or self.config.objective.pooling
         return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
@@ -188,6 +197,31 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)
     return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
+
+
+def _load_teacher(name: str) -> Run:
+    """The network that `objective.teacher` names. Raises UsageError that says so where it cannot be had."""
+    from lmjax.interop.sources import is_imported
+
+    if not is_imported(name) and not os.path.isdir(name):
+        remedy = "there is no such folder; name a run's, hf:DIR, hf:NAME or gguf:FILE, and keep it until the run is complete"
+        raise UsageError(f'objective.teacher={name!r}: {remedy}')
+    try:
+        found = load(name)
+    except UsageError as error:
+        raise UsageError(f'objective.teacher={name!r}: cannot be loaded: {error}') from error
+    require(found.tokenizer is not None, 'objective.teacher', name, 'has no tokenizer to read with; add its tokenizer.json')
+    return found
+
+
+def _as_teacher(found: Run, config: Config, tokenizer: Any) -> Teacher:
+    """A loaded network for a run of another config to learn from. Raises UsageError where it cannot."""
+    from lmjax.training.teacher import check_teacher
+    from lmjax.types import Teacher
+
+    teacher, told = Teacher(found.model, found.params), {'teacher_config': found.config, 'teacher_tokenizer': found.tokenizer}
+    check_teacher(config, tokenizer, teacher, context=found.context, **told)
+    return teacher
 
 
 def _load_imported(name: str) -> Run:

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     """One batch to be scored: `targets` at each position, counted `weights` times (0 where padded)."""
 
     inputs: Inputs
-    targets: Array  # B x T int32, or B x K with `at`
+    targets: Array  # B x T int32, or B x K with `at`; B x 1 zeros where rows are scored and not tokens
     weights: Array  # like the targets, float32
     at: Array | None = None  # B x K int32, the positions that are scored; None: all
     labels: Array | None = None  # B int32, the class of each row, -1 where it has none; None: rows are not classified
@@ -101,3 +101,10 @@ class Model(NamedTuple):
     traits: Traits
     vocab_size: int
     fit: Callable[..., Tree] | None = None
+
+
+class Teacher(NamedTuple):
+    """A network that another one learns from; it does not learn itself."""
+
+    model: Model
+    params: Tree

@@ -8,7 +8,8 @@ from lmjax.config import free
 @dataclasses.dataclass
 class DataConfig:
     source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, pairs:GLOB, copy, ...
-    tokenizer: str = 'byte'  # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's
+    # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's; teacher: that of objective.teacher
+    tokenizer: str = 'byte'
     vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
     specials: tuple[str, ...] = ()  # roles of tokens that stand for no text, as ('mask',); they come after the vocabulary
     sentinels: int = 0  # so many more, each of a role of its own: what stands for the spans of objective.kind=spans

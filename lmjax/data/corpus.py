@@ -49,7 +49,9 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
 
     Raises UsageError for a source that is missing, empty or not text.
     """
-    tokenizer_class(data.tokenizer)
+    own = tokenizer_class(data.tokenizer)
+    if tokenizer is None and not own.trainable:
+        own.train([], [], data.vocab_size)  # says where it comes from, before any text is read
     for name in data.specials:
         choose(dict.fromkeys(SPECIALS), name, 'data.specials')
     validate_cleaning(data)

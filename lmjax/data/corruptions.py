@@ -17,6 +17,7 @@ from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
+from lmjax.data.texts import texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'spans': spans,
     'denoise': denoise,
     'seq2seq': sequences,
+    'contrastive': texts,
+    'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
 
 

@@ -290,6 +290,21 @@ class WordTokenizer(Tokenizer):
         return {FILE: json.dumps({'kind': self.kind, 'words': self.words})}
 
 
+class TeachersTokenizer(Tokenizer):
+    """What data.tokenizer='teacher' stands for until there is a teacher, whose own tokenizer then takes its place."""
+
+    kind = 'teacher'
+    trainable = False
+
+    @classmethod
+    def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> TeachersTokenizer:
+        raise UsageError("data.tokenizer='teacher': comes with objective.teacher and is not trained; choose bpe, char or byte")
+
+    @classmethod
+    def expected_size(cls, vocab_size: int) -> int:
+        return 0
+
+
 def bpe_class() -> type[Tokenizer]:
     from lmjax.data.bpe import BpeTokenizer
 
@@ -308,6 +323,7 @@ TOKENIZERS: dict[str, Callable[[], type[Tokenizer]]] = {
     'word': lambda: WordTokenizer,
     'bpe': bpe_class,
     'library': library_class,
+    'teacher': lambda: TeachersTokenizer,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +12,13 @@ import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.generate.decode import power_of_two
-from lmjax.types import Inputs, Model, Output
+from lmjax.ops.pooling import POOLINGS, unit
+from lmjax.types import Inputs, Model
 
 if TYPE_CHECKING:
     from lmjax.types import Tree
 
 ROWS = 32  # texts of one call of the network
-
-
-def mean(output: Output, real_BxT: Any) -> Any:
-    """The average over a text's tokens (Reimers and Gurevych 2019)."""
-    weight_BxTx1 = real_BxT[:, :, None].astype(jnp.float32)
-    return (output.hidden * weight_BxTx1).sum(1) / weight_BxTx1.sum(1)
-
-
-def first(output: Output, real_BxT: Any) -> Any:
-    """The first token's."""
-    return output.hidden[:, 0]
-
-
-def last(output: Output, real_BxT: Any) -> Any:
-    """The last token's, which is the one that has seen the text where a network is causal."""
-    index_B = real_BxT.sum(1) - 1
-    return jnp.take_along_axis(output.hidden, index_B[:, None, None], axis=1)[:, 0]
-
-
-def pooled(output: Output, real_BxT: Any) -> Any:
-    """The pooler's."""
-    if output.pooled is None:
-        raise UsageError("pooling='pooler': this network has no pooler; choose one of: mean, first, last")
-    return output.pooled
-
-
-# name -> (output, real_BxT bool) -> B x D
-POOLINGS: dict[str, Callable[[Output, Any], Any]] = {'mean': mean, 'first': first, 'last': last, 'pooler': pooled}
 
 
 def embed_texts(
@@ -92,4 +65,4 @@ def _pool(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, pooling: st
     real_BxT = jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]
     output = apply(params, Inputs(ids_BxT, segments=real_BxT.astype(jnp.int32)))
     vectors_BxD = POOLINGS[pooling](output, real_BxT).astype(jnp.float32)
-    return vectors_BxD / jnp.linalg.norm(vectors_BxD, axis=-1, keepdims=True) if normalize else vectors_BxD
+    return unit(vectors_BxD) if normalize else vectors_BxD

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from lmjax.config import free
+
 
 @dataclasses.dataclass
 class ObjectiveConfig:
@@ -17,3 +19,11 @@ class ObjectiveConfig:
     span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
     shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
+    pooling: str = 'mean'  # contrastive: a row of POOLINGS, what makes one vector of a text: mean, first, last, pooler
+    temperature: float = 0.05  # contrastive: cosines are divided by it
+    teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
+    reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...
+    soft_weight: float = 0.5  # distill: of the teacher's distribution; the rest is the text's. 0: the text alone
+    soft_temperature: float = 2.0  # distill: logits of both are divided by it
+    hidden: str = ''  # distill: a row of HIDDEN_LOSSES, what of the final hidden states is learned: cosine, relation; or none
+    hidden_weight: float = 1.0  # distill: of that, per scored token, added to the loss

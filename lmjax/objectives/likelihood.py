@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from lmjax.types import Array, Batch, HParams, Model, TokenScores, Tree
+    from lmjax.types import Array, Batch, HParams, Model, Output, TokenScores, Tree
 
 
 def loss(
@@ -21,11 +21,20 @@ def loss(
     `row_nll` and `row_correct` are sums over the `rows` that have one.
     """
     output = model.apply(params, batch.inputs, cache=cache, key=key, hparams=hparams)
-    hidden_BxKxD = output.hidden
-    if batch.at is not None:
-        hidden_BxKxD = jnp.take_along_axis(hidden_BxKxD, batch.at[:, :, None], axis=1)
-    scores = model.score(params, hidden_BxKxD, batch.targets)
-    total = (token_loss(scores, hparams) * batch.weights).sum()
+    scores = model.score(params, scored(output.hidden, batch), batch.targets)
+    return summed(output, scores, token_loss(scores, hparams), batch, key)
+
+
+def scored(hidden_BxTxD: Array, batch: Batch) -> Any:
+    """The hidden states at the positions that are scored, B x K x D."""
+    return hidden_BxTxD if batch.at is None else jnp.take_along_axis(hidden_BxTxD, batch.at[:, :, None], axis=1)
+
+
+def summed(
+    output: Output, scores: TokenScores, each_BxK: Array, batch: Batch, key: Any
+) -> tuple[Array, tuple[Array, dict[str, Array], Tree]]:
+    """What `loss` returns, where `each_BxK` is minimised at each position that is scored."""
+    total = (each_BxK * batch.weights).sum()
     for amount, share in output.aux.values():
         total += share * amount
     sums = {'loss': total, 'nll': -(scores.logprob * batch.weights).sum()}

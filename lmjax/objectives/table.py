@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lmjax.objectives import likelihood
+from lmjax.config import choose
+from lmjax.objectives import contrastive, distillation, likelihood
 
 if TYPE_CHECKING:
+    from lmjax.objectives.config import ObjectiveConfig
     from lmjax.types import Inputs, Model, Output, Tree
 
 
@@ -22,6 +25,11 @@ class Objective(NamedTuple):
     needs: tuple[str, ...] = ()  # traits that a network must have
     paired: bool = False  # reads documents that are pairs of a source and a target
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
+    scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
+    settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
+    taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
+    # an evaluation's sums (and their `weight`) -> what it reports, where rows are scored; None: tokens are, each given others
+    report: Callable[[Mapping[str, float]], dict[str, float]] | None = None
 
 
 def open_prompts(model: Model) -> Model:
@@ -40,4 +48,38 @@ OBJECTIVES = {
     'spans': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
     'denoise': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
     'seq2seq': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal'), paired=True),
+    'contrastive': Objective(
+        contrastive.loss,
+        separable=False,
+        in_order=False,
+        needs=('trainable',),
+        scalars=('temperature',),
+        settings=('pooling',),
+        report=contrastive.report,
+    ),
+    'distill': Objective(
+        distillation.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        scalars=('soft_weight', 'soft_temperature', 'hidden_weight'),
+        settings=('hidden',),
+        taught=True,
+    ),
 }
+READINGS = {kind: row for kind, row in OBJECTIVES.items() if row.loss is likelihood.loss}  # what can be distilled
+
+
+def objective_of(config: ObjectiveConfig) -> Objective:
+    """The row of a config, its loss bound to its settings; a student's is that of what it reads, with a loss of its own.
+
+    Raises:
+      UsageError: a row that does not exist, or a reading that has no distribution of tokens to learn.
+    """
+    row = choose(OBJECTIVES, config.kind, 'objective.kind')
+    if row.taught:
+        reading = choose(READINGS, config.reads, 'objective.reads')
+        own = {name: getattr(row, name) for name in ('loss', 'scalars', 'settings', 'taught')}
+        row = reading._replace(**own, needs=row.needs + reading.needs)
+    settings = {name: getattr(config, name) for name in row.settings}
+    return row._replace(loss=partial(row.loss, **settings)) if settings else row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -96,15 +96,20 @@ def token_scores(
     backward pass. Chunks run over time, not over rows, so that a batch sharded over devices stays where it is.
     """
     B, T, D = hidden_BxTxD.shape
-    steps = steps or _steps_of_a_chunk(B, T, vocab_size)
 
     def score_rows(hidden_BxCxD: Array, ids_BxC: Array) -> TokenScores:
         logits = logits_of(hidden_BxCxD.reshape(-1, D))
         scores = scores_of_logits(pick, logits, ids_BxC.reshape(-1))
         return jax.tree.map(lambda x: x.reshape(ids_BxC.shape), scores)
 
+    return over_time(score_rows, (hidden_BxTxD, ids_BxT), steps or _steps_of_a_chunk(B, T, vocab_size))
+
+
+def over_time(score_rows: Callable[..., Any], arrays: tuple[Array, ...], steps: int) -> Any:
+    """`score_rows` of arrays B x T x ..., at most `steps` times at once; its results, B x T each, as of all at once."""
+    B, T = arrays[0].shape[:2]
     if steps >= T:
-        return score_rows(hidden_BxTxD, ids_BxT)
+        return score_rows(*arrays)
     chunks = -(-T // steps)
     steps = -(-T // chunks)  # as even as can be: the least padding
 
@@ -114,5 +119,42 @@ def token_scores(
 
     # prevent_cse=False: the scan already keeps the two computations apart, and the barrier costs time.
     again = jax.checkpoint(score_rows, prevent_cse=False)
-    _, scores = lax.scan(lambda _, xs: (None, again(*xs)), None, (split(hidden_BxTxD), split(ids_BxT)))
+    _, scores = lax.scan(lambda _, xs: (None, again(*xs)), None, tuple(map(split, arrays)))
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(B, chunks * steps)[:, :T], scores)
+
+
+def divergence(logits_CxV: Array, teacher_CxV: Array, temperature: Any) -> Array:
+    """KL(teacher || own) of the distributions at a temperature, C, in nats; the teacher's logits get no gradient.
+
+    Times the temperature squared its gradient is of the size of a cross-entropy's (Hinton et al. 2015, section 2).
+    """
+    own_CxV = jax.nn.log_softmax(logits_CxV.astype(jnp.float32) / temperature)
+    soft_CxV = jax.nn.log_softmax(lax.stop_gradient(teacher_CxV).astype(jnp.float32) / temperature)
+    return (jnp.exp(soft_CxV) * (soft_CxV - own_CxV)).sum(-1)
+
+
+def soft_scores(
+    logits_of: Callable[[Array], Array],
+    teacher_logits_of: Callable[[Array], Array],
+    hidden_BxTxD: Array,
+    teacher_BxTxE: Array,
+    ids_BxT: Array,
+    *,
+    temperature: Any,
+    vocab_size: int,
+    steps: int = 0,
+) -> tuple[TokenScores, Array]:
+    """`token_scores`, and `divergence` from a teacher whose hidden states have a width E of their own, B x T.
+
+    Both functions map B x C x width to logits B x C x V. The chunks are half as long as those of one network, since two
+    tables of logits are held at once.
+    """
+    B, T, _ = hidden_BxTxD.shape
+
+    def score_rows(hidden_BxCxD: Array, teacher_BxCxE: Array, ids_BxC: Array) -> tuple[TokenScores, Array]:
+        logits = logits_of(hidden_BxCxD).reshape(-1, vocab_size)
+        scores = scores_of_logits('index', logits, ids_BxC.reshape(-1))
+        apart = divergence(logits, teacher_logits_of(teacher_BxCxE).reshape(-1, vocab_size), temperature)
+        return jax.tree.map(lambda x: x.reshape(ids_BxC.shape), (scores, apart))
+
+    return over_time(score_rows, (hidden_BxTxD, teacher_BxTxE, ids_BxT), steps or _steps_of_a_chunk(2 * B, T, vocab_size))

@@ -11,17 +11,15 @@ import numpy as np
 
 from lmjax.objectives.table import Objective
 from lmjax.parallel.compiler import compiler_options
-from lmjax.types import Batch, Model, Tree
-
-SUMS = ('nll', 'correct', 'rows', 'row_nll', 'row_correct')  # of an objective's, what an evaluation adds up
+from lmjax.types import Batch, HParams, Model, Tree
 
 
-def make_eval_step(model: Model, objective: Objective) -> Callable[..., tuple[Any, Any]]:
-    """A compiled `(params, batch, cache) -> (sums, cache)`; sums of negative log-likelihood, weight and hits."""
+def make_eval_step(model: Model, objective: Objective, hparams: HParams) -> Callable[..., tuple[Any, Any]]:
+    """A compiled `(params, batch, cache) -> (sums, cache)`; sums are the objective's but `loss`, and their `weight`."""
 
     def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
-        _, (weight, sums, after) = objective.loss(model, params, batch, {}, None, cache)
-        kept = {name: sums[name] for name in SUMS if name in sums} | {'tokens': weight}
+        _, (weight, sums, after) = objective.loss(model, params, batch, hparams, None, cache)
+        kept = {name: value for name, value in sums.items() if name != 'loss'} | {'weight': weight}
         return kept, after if cache is not None else None
 
     return jax.jit(eval_step, compiler_options=compiler_options())
@@ -33,7 +31,7 @@ def evaluate(
     batches: Iterable[Batch],
     *,
     tokenizer: Any,
-    in_order: bool = True,
+    objective: Objective,
     cache: Tree = None,
 ) -> dict[str, Any]:
     """Scores all batches; with a `cache`, recurrent state runs on from batch to batch.
@@ -41,9 +39,9 @@ def evaluate(
     Returns `loss_nats` (per token), `perplexity`, `bits_per_byte` (None where the tokenizer loses text, or where tokens are
     not scored in order, so that no code for the text follows), `accuracy`, `tokens`, `bytes` and `unknown_rate`. The bytes are
     those of the scored tokens, so that partial splits count right. Where rows are classified there are `row_loss_nats` and
-    `row_accuracy` as well.
+    `row_accuracy` as well. An objective that scores no tokens says itself what is reported.
     """
-    counts_bytes = tokenizer.lossless and in_order
+    counts_bytes = tokenizer.lossless and objective.in_order
     pending, text_bytes, unknown = [], 0, 0
     for batch in batches:
         scored = np.asarray(batch.targets)[np.asarray(batch.weights) > 0]
@@ -51,8 +49,11 @@ def evaluate(
         unknown += int((scored == tokenizer.unknown_id).sum()) if tokenizer.unknown_id is not None else 0
         sums, cache = eval_step(params, batch, cache)
         pending.append(sums)
-    totals = {name: math.fsum(float(sums.get(name, 0.0)) for sums in pending) for name in (*SUMS, 'tokens')}
-    tokens = totals['tokens']
+    names = pending[0] if pending else ('nll', 'correct', 'weight')
+    totals = {name: math.fsum(float(sums[name]) for sums in pending) for name in names}
+    if objective.report is not None:
+        return objective.report(totals)
+    tokens = totals['weight']
     loss = totals['nll'] / tokens if tokens else math.nan
     return {
         'loss_nats': loss,
@@ -68,5 +69,5 @@ def evaluate(
 
 def row_scores(totals: dict[str, float]) -> dict[str, float]:
     """Of the rows that have a label."""
-    rows = totals['rows']
+    rows = totals.get('rows')
     return {'row_loss_nats': totals['row_nll'] / rows, 'row_accuracy': totals['row_correct'] / rows} if rows else {}

@@ -15,7 +15,7 @@ from lmjax.generate.fill import fill_mask
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
 from lmjax.models.summary import forward_flops
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
 from lmjax.training.loop import Outcome
@@ -50,18 +50,26 @@ def finish(
     if config.log.report:
         say(f'report: {write_report(workdir)}')
     valid = outcome.valid
-    bits = valid.get('bits_per_byte')
-    say(
-        f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'
-        + (f', {bits:.3f} bits per byte' if bits is not None else '')
-    )
+    say(summary(valid))
     if config.next_step:
         say(f'next: {config.next_step}')
 
 
+def summary(valid: dict[str, Any]) -> str:
+    """An evaluation in a line: of tokens, or of whole texts."""
+    if 'texts' in valid:
+        scores = ', '.join(f'{name} {valid[name]:.3f}' for name in ('accuracy', 'alignment', 'uniformity'))
+        return f'validation: {valid["loss_nats"]:.4f} nats a text, {scores}'
+    bits = valid.get('bits_per_byte')
+    line = f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'
+    return line + (f', {bits:.3f} bits per byte' if bits is not None else '')
+
+
 def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
-    parts = []
-    reader = OBJECTIVES[config.objective.kind].reader(model)
+    objective, parts = objective_of(config.objective), []
+    if objective.report is not None:
+        return ''  # no token is ever told: what the head says is as it was born
+    reader = objective.reader(model)
     for prompt in config.log.prompts:
         if not model.traits.cached:
             parts += _fillings(config, corpus, model, params, prompt)

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lmjax.config import choose, require
+from lmjax.config import require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import example_batch
 from lmjax.data.marks import plain_marks
 from lmjax.models import build
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.objectives.table import objective_of
 from lmjax.optim import build_optimizer
 from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
-from lmjax.parallel.sharding import batch_sharding, shard_batch, state_shardings
+from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
 from lmjax.training.config import Config
 from lmjax.training.state import TrainState, hparams_of, init_state
 from lmjax.training.step import train_step
-from lmjax.types import Batch, HParams, Model
+from lmjax.training.teacher import digest_of
+from lmjax.types import Batch, HParams, Model, Teacher, Tree
 
 
 class Program(NamedTuple):
@@ -36,17 +37,19 @@ class Program(NamedTuple):
     compile: Callable[[], None]  # both, before they are called
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
+    teacher: str = ''  # digest of the parameters of the network that it learns from
 
 
-def assemble(config: Config, vocab_size: int) -> Program:
+def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) -> Program:
     """Builds the network, the optimizer and the mesh, and jits init and step over them.
+
+    The parameters of a teacher are laid over the mesh and are an argument of the compiled step, of no state.
 
     Raises:
       UsageError: a choice that does not exist, or sizes that contradict each other.
     """
     model = build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len)
     check_carry(config, model)
-    objective = choose(OBJECTIVES, config.objective.kind, 'objective.kind')
     make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps)
     hparams = hparams_of(config)
     mesh = make_mesh(config.mesh)
@@ -59,26 +62,27 @@ def assemble(config: Config, vocab_size: int) -> Program:
     )
     root = jax.random.key(config.seed)
     shapes = jax.eval_shape(init, root)
-    shardings = state_shardings(mesh, model.axes, shapes.params, shapes)
+    places = state_shardings(mesh, model.axes, shapes.params, shapes)
     if shapes.carry is not None:
-        shardings = shardings._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
+        places = places._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
+    taught = None if teacher is None else _placed(teacher, mesh)
     step = jax.jit(
-        partial(train_step, model, objective.loss, make_tx, accumulate=config.train.accumulate),
+        _step_of(config, model, make_tx, teacher),
         donate_argnums=0,
-        in_shardings=(shardings, batch_sharding(mesh), None),
-        out_shardings=(shardings, None),
+        in_shardings=(places, batch_sharding(mesh), None, None),
+        out_shardings=(places, None),
         compiler_options=compiler_options(),
     )
-    fresh = jax.jit(init, out_shardings=shardings)
+    fresh = jax.jit(init, out_shardings=places)
     place = partial(shard_batch, mesh=mesh)
-    like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings)
+    like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
     def compile_both() -> None:
         corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
         batch = place(example_batch(config.data, batch_size=config.train.batch_size, corrupt=corrupt))
         with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())
-            step.lower(like, batch, hparams).compile()  # jit looks here before it compiles anything
+            step.lower(like, batch, hparams, taught).compile()  # jit looks here before it compiles anything
             init_compiled.result()
 
     return Program(
@@ -86,11 +90,28 @@ def assemble(config: Config, vocab_size: int) -> Program:
         hparams=hparams,
         mesh=mesh,
         init=lambda: fresh(root),
-        step=lambda state, batch: step(state, batch, hparams),
+        step=lambda state, batch: step(state, batch, hparams, taught),
         compile=compile_both,
         place=place,
         like=like,
+        teacher='' if teacher is None else digest_of(teacher.params),
     )
+
+
+def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], teacher: Teacher | None) -> Callable[..., Any]:
+    """`train_step` with the parameters of a teacher (or None) as its last argument, so that no program holds them."""
+    objective = objective_of(config.objective)
+
+    def step(state: TrainState, batch: Batch, hparams: HParams, taught: Tree) -> tuple[TrainState, dict[str, Any]]:
+        loss = objective.loss if teacher is None else partial(objective.loss, teacher=teacher._replace(params=taught))
+        return train_step(model, loss, make_tx, state, batch, hparams, accumulate=config.train.accumulate)
+
+    return step
+
+
+def _placed(teacher: Teacher, mesh: jax.sharding.Mesh) -> Tree:
+    """A teacher's parameters as its own axes lie over the mesh."""
+    return jax.device_put(teacher.params, shardings(mesh, teacher.model.axes, teacher.params))
 
 
 def check_carry(config: Config, model: Model) -> None:

@@ -24,7 +24,7 @@ FILE = 'report.html'
 Facts = Mapping[str, Any]
 Records = Sequence[Mapping[str, Any]]
 EVALUATIONS_SHOWN = 12
-SCORES = {'loss_nats': '.4f', 'perplexity': '.3f', 'bits_per_byte': '.3f', 'accuracy': '.3f'}
+SCORES = {'loss_nats': '.4f'} | dict.fromkeys(('perplexity', 'bits_per_byte', 'accuracy', 'alignment', 'uniformity'), '.3f')
 
 
 def write_report(workdir: Path | str) -> Path:
@@ -108,7 +108,7 @@ def _curves(facts: Facts, records: Records) -> str:
     speed = [Curve('tokens a second', *_series(records, 'train', 'tokens_per_second'), raw=True)]
     lines = {str(name): value for name, value in (facts.get('compressors') or {}).items() if _is_number(value)}
     pictures = [
-        draw('loss', loss, label='loss (nats a token)'),
+        draw('loss', loss, label=f'loss (nats a {_scored(records)})'),
         draw('bits', bits, label='validation bits per byte', lines=lines),
         draw('rate', rate, label='learning rate', height=2),
         draw('speed', speed, label='throughput (tokens a second)', height=2),
@@ -132,7 +132,7 @@ def _tiles(facts: Facts, records: Records) -> str:
         (
             'validation loss',
             _number(last.get('loss_nats'), '.4f'),
-            f'nats a token; perplexity {_number(last.get("perplexity"), ".4g")}',
+            f'nats a {_scored(records)}; {_second_score(last)}',
         ),
         ('parameters', _count(facts.get('parameter_count')), 'trained'),
         ('tokens a second', _count(facts.get('tokens_per_second')), f'{_unit(flops)}FLOP/s' if flops else ''),
@@ -142,6 +142,17 @@ def _tiles(facts: Facts, records: Records) -> str:
     return ''.join(
         f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown
     )
+
+
+def _scored(records: Records) -> str:
+    """What the loss is the mean of."""
+    return 'text' if any('texts' in row for row in records) else 'token'
+
+
+def _second_score(valid: Facts) -> str:
+    """What is said beside the loss."""
+    name = 'accuracy' if 'texts' in valid else 'perplexity'
+    return f'{name} {_number(valid.get(name), ".4g")}'
 
 
 def _subtitle(facts: Facts, records: Records) -> str:
@@ -177,11 +188,7 @@ def _work(facts: Facts) -> dict[str, Any]:
 
 def _evaluations(records: Records) -> str:
     rows = [row for row in records if row['split'] == 'valid']
-    names = [
-        name
-        for name in ('loss_nats', 'perplexity', 'bits_per_byte', 'accuracy')
-        if any(row.get(name) is not None for row in rows)
-    ]
+    names = [name for name in SCORES if any(row.get(name) is not None for row in rows)]
     if not rows:
         return ''
     # Of many, some spread evenly over the run, the last one included.

@@ -11,10 +11,11 @@ from lmjax.data.loader import eval_batches
 from lmjax.data.parallel_text import SIGN, describe_left_out, pairs_left_out
 from lmjax.data.sources import need_pairs
 from lmjax.data.store import TokenStore
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.data.tokenizers import tokenizer_class
+from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
-from lmjax.training.state import scored_part
+from lmjax.training.state import hparams_of, scored_part
 from lmjax.types import Model, Tree
 
 
@@ -26,11 +27,12 @@ def rescore(
     Pairs have `pairs_left_out` as well: how many were too long to be scored. A text that is a pair is `source<TAB>target`.
 
     Raises:
-      UsageError: text and source both given, a text of fewer than two tokens, or a source that cannot be read.
+      UsageError: text and source both given, a text of fewer than two tokens (or windows, where these are told from each
+        other), or a source that cannot be read.
     """
     if text is not None and source:
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
-    objective = OBJECTIVES[config.objective.kind]
+    objective = objective_of(config.objective)
     store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
@@ -55,10 +57,11 @@ def rescore(
         corrupt=tokens_corruption(config.objective, tokenizer),
     )
     cache = model.init_cache(params, rows, 0) if carry else None
-    step = make_eval_step(model, objective)
-    found = evaluate(step, params, batches, tokenizer=tokenizer, in_order=objective.in_order, cache=cache)
-    if not found['tokens']:
-        raise UsageError('text: fewer than two tokens; nothing can be scored')
+    step = make_eval_step(model, objective, hparams_of(config))
+    found = evaluate(step, params, batches, tokenizer=tokenizer, objective=objective, cache=cache)
+    if not found.get('tokens', found.get('texts')):
+        unit = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
+        raise UsageError(f'text: fewer than two {unit}; nothing can be scored')
     return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
 
 
@@ -70,7 +73,8 @@ def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, pai
         require(is_pair or not paired, 'text', text[:40], f'{who} scores pairs; give SOURCE<TAB>TARGET')
         return encode_text(text, tokenizer, paired=paired)
     if not source:
-        return prepare(config.data, tokenizer=None if tokenizer.trainable else tokenizer).valid
+        own = tokenizer_class(config.data.tokenizer).trainable
+        return prepare(config.data, tokenizer=None if own else tokenizer).valid
     if paired:
         need_pairs('source', source, who)
     return prepare_eval(source, tokenizer, config.data)

@@ -28,8 +28,9 @@ from lmjax.training.progress import Progress
 from lmjax.training.restore import load_params, restore_state, storable
 from lmjax.training.scoring import Scorer
 from lmjax.training.state import TrainState, hparams_of, stream
+from lmjax.training.teacher import check_same
 from lmjax.training.workdir import has_begun
-from lmjax.types import Model
+from lmjax.types import Model, Teacher
 
 
 def train(
@@ -39,13 +40,15 @@ def train(
     *,
     changed: dict[str, tuple[Any, Any]],
     program: Program | None = None,
+    teacher: Teacher | None = None,
     init_from: str = '',
     profile: str = '',
     say: Any = print,
 ) -> dict[str, Any]:
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
 
-    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected.
+    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. A `teacher` has been
+    checked by `lmjax.training.teacher.check_teacher`.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
@@ -65,7 +68,7 @@ def train(
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
-            outcome = _by_gradient(*args, program=program, init_from=init_from, profile=profile)
+            outcome = _by_gradient(*args, program=program, teacher=teacher, init_from=init_from, profile=profile)
         else:
             outcome = _by_counting(model, *args)
         checkpoints.close()
@@ -79,7 +82,7 @@ def train(
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = expected_vocabulary(config.data)
-    if has_begun(workdir) or not vocab_size or not config.train.steps:
+    if has_begun(workdir) or not vocab_size or not config.train.steps or config.objective.teacher:
         return None
     if not build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len).traits.trainable:
         return None
@@ -113,11 +116,12 @@ def _by_gradient(
     say: Any,
     *,
     program: Program | None,
+    teacher: Teacher | None,
     init_from: str,
     profile: str,
 ) -> Outcome:
     if program is None or program.model.vocab_size != corpus.tokenizer.vocab_size:
-        program = assemble(config, corpus.tokenizer.vocab_size)
+        program = assemble(config, corpus.tokenizer.vocab_size, teacher)
     count = count_params(program.like.params)
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
@@ -129,6 +133,8 @@ def _by_gradient(
             state = state._replace(params=start)
             say(f'starts from the parameters of {init_from}')
     else:
+        recorded = checkpoints.manifest(int(state.step)).meta.get('teacher', '')
+        check_same(config.objective.teacher, program.teacher, recorded, workdir)
         say(f'resumes at step {int(state.step)}')
     past = [row for row in records if row['step'] <= int(state.step)]
     out = Outlets(

@@ -9,10 +9,10 @@ from typing import Any
 from lmjax.data.corpus import Corpus
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
-from lmjax.training.state import TrainState, scored_part
+from lmjax.training.state import TrainState, hparams_of, scored_part
 from lmjax.types import Model, Tree
 
 
@@ -26,8 +26,8 @@ class Scorer:
 
     def __init__(self, config: Config, corpus: Corpus, model: Model, records: list[dict[str, Any]] | None = None) -> None:
         self.config, self.corpus, self.model = config, corpus, model
-        self.objective = OBJECTIVES[config.objective.kind]
-        self.eval_step = make_eval_step(model, self.objective)
+        self.objective = objective_of(config.objective)
+        self.eval_step = make_eval_step(model, self.objective, hparams_of(config))
         self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
         latest = {row['step']: row['loss_nats'] for row in records or [] if row.get('split') == 'valid'}
         self.losses = [loss if isinstance(loss, float) else math.inf for _, loss in sorted(latest.items())]
@@ -58,8 +58,8 @@ class Scorer:
             every = 1 if train.carry else max(1, total // train.eval_batches)
             batches = itertools.islice(batches, 0, every * train.eval_batches, every)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
-        in_order = self.objective.in_order
-        found = evaluate(self.eval_step, params, batches, tokenizer=self.corpus.tokenizer, in_order=in_order, cache=cache)
+        tokenizer = self.corpus.tokenizer
+        found = evaluate(self.eval_step, params, batches, tokenizer=tokenizer, objective=self.objective, cache=cache)
         record = {'step': step, 'split': 'valid', **found, 'params': scored_part(state.ema is not None)}
         self.losses.append(found['loss_nats'])
         return record

@@ -9,6 +9,7 @@ from zlib import crc32
 import jax
 import jax.numpy as jnp
 
+from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.types import Array, HParams, Model, Tree
 
@@ -42,7 +43,8 @@ def hparams_of(config: Config) -> dict[str, float]:
     """The scalars that may vary without recompiling; what is off (dropout, smoothing, ...) is left out altogether."""
     values = {name: float(getattr(config.optim, name)) for name in _ALWAYS}
     values['init_scale'] = float(getattr(config.model, 'init_scale', 1.0))
-    for name, section in _WHEN_ON.items():
+    own = dict.fromkeys(objective_of(config.objective).scalars, 'objective')
+    for name, section in (_WHEN_ON | own).items():
         if value := float(getattr(getattr(config, section), name, 0.0)):
             values[name] = value
     return values

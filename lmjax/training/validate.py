@@ -17,7 +17,9 @@ from lmjax.data.special_tokens import roles_of
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.models import build
-from lmjax.objectives.table import OBJECTIVES
+from lmjax.objectives.distillation import HIDDEN_LOSSES
+from lmjax.objectives.table import objective_of
+from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
@@ -26,6 +28,7 @@ LACKING = {  # trait -> what is wrong where an objective needs it and a network 
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
     'causal': 'this network sees later tokens, its targets among them; use masked, or set model.causal=true',
     'opens': 'shows tokens to earlier ones, which this network cannot; choose a causal transformer',
+    'trainable': 'is learned by gradient, and this network counts; choose a transformer or a recurrent network',
 }
 
 
@@ -41,7 +44,8 @@ def validate(config: Config) -> None:
             f'train.accumulate={train.accumulate}: must divide train.batch_size={train.batch_size}; '
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
-    objective = choose(OBJECTIVES, config.objective.kind, 'objective.kind')
+    objective = objective_of(config.objective)
+    reads = config.objective.reads if objective.taught else config.objective.kind
     require(
         train.accumulate == 1 or objective.separable,
         'train.accumulate',
@@ -50,26 +54,34 @@ def validate(config: Config) -> None:
     )
     if config.objective.pairs:
         _validate_pairs(config)
+    _validate_teacher(config)
+    if config.objective.kind == 'contrastive':
+        _validate_contrastive(config)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, expected_marks(config.data))
         if is_paired(config.data.source):
             need_separator(config.data.source, roles_of(config.data))
-        if config.objective.kind == 'spans':
+        if reads == 'spans':
             check_sentinels(config.objective, config.data.sentinels, config.data.seq_len)
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
     validate_data(config.data)
     if 'sourced' in objective.needs:
-        _validate_sourced(config, paired=objective.paired)
+        _validate_sourced(config, reads, paired=objective.paired)
     validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
     traits = build(config.model, vocab_size=expected_vocabulary(config.data) or 2, seq_len=config.data.seq_len).traits
     for trait in objective.needs:
-        require(getattr(traits, trait), 'objective.kind', config.objective.kind, LACKING[trait])
-    reads = 'sourced' in objective.needs or not traits.sourced
+        field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
+        require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])
     remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
-    require(reads, 'objective.kind', config.objective.kind, remedy)
+    field = 'reads' if objective.taught else 'kind'
+    require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
+    if config.objective.kind == 'contrastive' and traits.causal:
+        remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
+        pooling = config.objective.pooling
+        require(pooling in ('mean', 'last'), 'objective.pooling', pooling, remedy)
     if traits.trainable:
         validate_optim(config.optim)
 
@@ -83,16 +95,57 @@ def _validate_pairs(config: Config) -> None:
     require(data.seq_len >= 16, 'data.seq_len', data.seq_len, f'objective.pairs={pairs!r} needs 16 or more')
 
 
-def _validate_sourced(config: Config, *, paired: bool) -> None:
-    objective, data = config.objective, config.data
-    who = f'objective.kind={objective.kind!r}'
+def _validate_sourced(config: Config, reads: str, *, paired: bool) -> None:
+    data = config.data
+    who = f'objective.kind={reads!r}'
     if paired:
         need_pairs('data.source', data.source, who)
         require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole pairs; use 'documents'")
     remedy = f"{who} reads a row as one source, whose documents would see each other; use 'documents' or 'windows'"
     require(data.layout != 'packed', 'data.layout', data.layout, remedy)
-    if objective.kind == 'spans':
+    if reads == 'spans':
         require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} hides one token of two; use 2 or more')
+
+
+def _validate_contrastive(config: Config) -> None:
+    o, train = config.objective, config.train
+    choose(POOLINGS, o.pooling, 'objective.pooling')
+    has_pooler = o.pooling != 'pooler' or getattr(config.model, 'pooler', False)
+    require(has_pooler, 'objective.pooling', o.pooling, 'this network has no pooler; set model.pooler=true, or choose another')
+    require(o.temperature > 0, 'objective.temperature', o.temperature, 'must be above 0, as 0.05')
+    dropout = getattr(config.model, 'dropout', 1.0)  # a network without the field is refused for what it is
+    remedy = "objective.kind='contrastive' tells a text by two readings, which dropout alone makes differ; set it to 0.1"
+    require(dropout > 0, 'model.dropout', dropout, remedy)
+    layout = config.data.layout
+    require(layout != 'packed', 'data.layout', layout, "a row must be one text; use 'documents', or 'windows'")
+    require(not train.carry, 'train.carry', True, 'each text is read by itself; set it to false')
+    for field in ('batch_size', 'eval_batch_size'):
+        rows = getattr(train, field)
+        require(rows != 1, f'train.{field}', rows, 'a text is told from others of its batch; use 2 or more')
+
+
+def _validate_teacher(config: Config) -> None:
+    o, data = config.objective, config.data
+    is_taught = o.kind == 'distill'
+    require(is_taught == bool(o.teacher), 'objective.teacher', o.teacher, TEACHER[is_taught])
+    takes = data.tokenizer == 'teacher'
+    require(is_taught or not takes, 'data.tokenizer', data.tokenizer, "goes with objective.kind='distill'; choose bpe or byte")
+    for field in ('vocab_size', 'specials', 'sentinels'):
+        value = getattr(data, field)
+        require(not (takes and value), f'data.{field}', value, "comes with the teacher's tokenizer; leave it out")
+    if not is_taught:
+        return
+    require(o.soft_weight <= 1, 'objective.soft_weight', o.soft_weight, 'use a share between 0 and 1, as 0.5')
+    require(o.soft_temperature > 0, 'objective.soft_temperature', o.soft_temperature, 'must be above 0, as 2.0')
+    choose({'': None, **HIDDEN_LOSSES}, o.hidden, 'objective.hidden')
+    remedy = 'a teacher remembers nothing of the window before; set it to false'
+    require(not config.train.carry, 'train.carry', config.train.carry, remedy)
+
+
+TEACHER = {  # whether the objective has one -> what is wrong with the name
+    True: "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
+    False: "is read by objective.kind='distill' alone; choose that, or leave it out",
+}
 
 
 def _non_negative(config: Config) -> None:

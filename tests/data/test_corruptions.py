@@ -256,3 +256,29 @@ def test_padded_pairs_have_no_label():
     assert after.inputs.segments[1].sum() == 5 + 3
     assert not after.inputs.segments[2].any()
     assert after.weights[2].sum() == 0
+
+
+def test_a_text_counts_once_if_it_has_a_token():
+    """Contrastive: rows stay as they are; those of padding alone, as at the end of an evaluation, count for nothing."""
+    objective = ObjectiveConfig(kind='contrastive')
+    for layout in ('documents', 'windows'):
+        corrupt = corruption_of(objective, MARKS)
+        before = list(eval_batches(STORE, seq_len=64, batch_size=7, layout=layout))
+        after = list(eval_batches(STORE, seq_len=64, batch_size=7, layout=layout, corrupt=corrupt))
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one.inputs.ids, other.inputs.ids)
+            np.testing.assert_array_equal(other.weights[:, 0], (one.weights > 0).any(axis=1))
+            assert other.targets.shape == other.weights.shape == (7, 1)
+        assert 0 < after[-1].weights.sum() < 7
+    row = batch_at(STORE, DataConfig(seq_len=64), 3, seed=1, batch_size=4, corrupt=corruption_of(objective, MARKS))
+    assert row.inputs.segments is None
+    np.testing.assert_array_equal(row.weights, np.ones((4, 1)))
+
+
+def test_a_student_reads_as_its_teacher_does():
+    before = plain(4, 64)
+    for reads in ('masked', 'prefix'):
+        one, other = (corrupted(ObjectiveConfig(kind=kind, reads=reads), before) for kind in ('distill', reads))
+        np.testing.assert_array_equal(one.inputs.ids, other.inputs.ids)
+        np.testing.assert_array_equal(one.weights, other.weights)
+    assert corruption_of(ObjectiveConfig(kind='distill'), MARKS) is None

@@ -6,9 +6,10 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data.tokenizers import ByteTokenizer
-from lmjax.generate.embed import POOLINGS, embed_texts
+from lmjax.generate.embed import embed_texts
 from lmjax.models import build
 from lmjax.models.config import TransformerConfig
+from lmjax.ops.pooling import POOLINGS
 from lmjax.types import Inputs
 
 TOKENIZER = ByteTokenizer()

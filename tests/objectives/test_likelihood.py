@@ -128,7 +128,7 @@ def test_the_state_passes_through():
     assert np.abs(after['h']).max() > 0.1
 
 
-@pytest.mark.parametrize('kind', OBJECTIVES)
+@pytest.mark.parametrize('kind', [kind for kind, row in OBJECTIVES.items() if row.report is None])
 def test_no_gradient_reaches_what_is_not_scored(kind):
     """Neither hidden states whose target is padding or not asked for, nor padded tokens themselves."""
     rows = batch()

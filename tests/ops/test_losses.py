@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmjax.ops.losses import KEPT_LOGITS, LARGE_VOCABULARY, _steps_of_a_chunk, scores_of_logits, token_scores
+from lmjax.ops.losses import (
+    KEPT_LOGITS,
+    LARGE_VOCABULARY,
+    _steps_of_a_chunk,
+    divergence,
+    scores_of_logits,
+    soft_scores,
+    token_scores,
+)
 
 B, T, D, V = 3, 7, 5, 11
 PATHS = {
@@ -157,3 +165,56 @@ def test_hits_cost_nothing_where_nobody_asks(steps):
 
     assert 'reduce_or' in compiled('correct')
     assert 'reduce_or' not in compiled('logprob')
+
+
+def test_the_divergence_is_that_of_the_softened_distributions():
+    """A teacher that is sure of one token, and one that hardly is, at a temperature that is no 1."""
+    logits, taught = np.array([[1.0, 2.0, -1.0], [0.0, 0.5, 0.2]]), np.array([[30.0, 0.0, -90.0], [0.1, 0.2, 0.3]])
+    p, q = (np.exp(x / 2.5) / np.exp(x / 2.5).sum(-1, keepdims=True) for x in (taught, logits))
+    expected = (p * np.log(p / q)).sum(-1)
+    np.testing.assert_allclose(divergence(jnp.asarray(logits), jnp.asarray(taught), 2.5), expected, rtol=1e-5)
+    assert (np.abs(jax.grad(lambda t: divergence(jnp.asarray(logits), t, 2.5).sum())(jnp.asarray(taught))) == 0).all()
+
+
+def test_soft_scores_in_chunks_are_those_of_all_logits():
+    """Values and gradients; the teacher has a width of its own, and 7 steps are no multiple of 2."""
+    w, hidden, ids, weights = example()
+    taught, u = jax.random.normal(jax.random.key(1), (B, T, 3)), jax.random.normal(jax.random.key(2), (3, V))
+
+    @jax.jit
+    def grads():
+        def total(w, hidden, steps):
+            scores, apart = soft_scores(
+                lambda x: x @ w, lambda x: x @ u, hidden, taught, ids, temperature=1.5, vocab_size=V, steps=steps
+            )
+            assert apart.shape == (B, T)
+            return (scores.logprob * weights[0]).sum() + (apart * weights[1]).sum(), (scores, apart)
+
+        return [
+            jax.value_and_grad(lambda w, h, steps=steps: total(w, h, steps), (0, 1), has_aux=True)(w, hidden)
+            for steps in (2, T)
+        ]
+
+    chunked, whole = grads()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), chunked, whole)
+    scores, apart = whole[0][1]
+    np.testing.assert_allclose(scores.logprob, plain(w, hidden, ids)[0], rtol=1e-5, atol=1e-6)
+    flat = divergence((hidden @ w).reshape(-1, V), (taught @ u).reshape(-1, V), 1.5)
+    np.testing.assert_allclose(apart, flat.reshape(B, T), rtol=1e-5, atol=1e-6)
+
+
+def test_no_teacher_needs_all_logits_at_a_large_vocabulary():
+    batch, time, width, vocab = 16, 1024, 4, 50_304
+
+    def total(w, u, hidden, ids, steps=0):
+        scores, apart = soft_scores(
+            lambda x: x @ w, lambda x: x @ u, hidden, hidden, ids, temperature=2.0, vocab_size=vocab, steps=steps
+        )
+        return scores.logprob.sum() + apart.sum()
+
+    shapes = [((width, vocab), jnp.float32)] * 2 + [((batch, time, width), jnp.float32), ((batch, time), jnp.int32)]
+    shapes = [jax.ShapeDtypeStruct(*shape) for shape in shapes]
+    chunked = jax.make_jaxpr(jax.value_and_grad(total, (0, 2)))(*shapes)
+    assert largest_array(chunked.jaxpr) <= KEPT_LOGITS / 2
+    whole = jax.make_jaxpr(jax.value_and_grad(lambda *x: total(*x, steps=time), (0, 2)))(*shapes)
+    assert largest_array(whole.jaxpr) >= batch * time * vocab  # the search does find them

@@ -1,0 +1,81 @@
+"""The network that a run learns from: what is asked of it, and that it stays the same."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lmjax.config import require
+from lmjax.models import build
+from lmjax.training.checkpoint.structure import flatten
+from lmjax.training.config import Config
+from lmjax.types import Inputs, Model, Teacher, Tree
+
+if TYPE_CHECKING:
+    from lmjax.data.tokenizers import Tokenizer
+
+
+def check_teacher(
+    config: Config,
+    tokenizer: Tokenizer,
+    teacher: Teacher,
+    *,
+    teacher_config: Config,
+    teacher_tokenizer: Tokenizer,
+    context: int | None,
+) -> None:
+    """Whether a run over `tokenizer` can learn from a teacher with a config and a tokenizer of its own.
+
+    Args:
+      context: how many tokens the teacher reads at once; None: any number.
+
+    Raises:
+      UsageError: other tokens, another objective, windows that are too long, or hidden states that cannot be compared.
+    """
+    objective, name = config.objective, config.objective.teacher
+    remedy = f"its tokens are not those of objective.teacher={name!r}; set data.tokenizer='teacher' to use these"
+    require(teacher_tokenizer.digest == tokenizer.digest, 'data.tokenizer', config.data.tokenizer, remedy)
+    reads = teacher_config.objective.reads if teacher_config.objective.kind == 'distill' else teacher_config.objective.kind
+    remedy = f'objective.teacher={name!r} was trained on {reads!r}; use that, or another teacher'
+    require(objective.reads == reads, 'objective.reads', objective.reads, remedy)
+    remedy = f'objective.teacher={name!r} reads {context} tokens at once; use {context} or less'
+    require(context is None or config.data.seq_len <= context, 'data.seq_len', config.data.seq_len, remedy)
+    if objective.hidden:
+        _check_widths(config, teacher)
+
+
+def _check_widths(config: Config, teacher: Teacher) -> None:
+    hidden, name = config.objective.hidden, config.objective.teacher
+    remedy = f'objective.teacher={name!r} only counts and has no hidden states; leave it empty'
+    require(teacher.model.traits.trainable, 'objective.hidden', hidden, remedy)
+    student = build(config.model, vocab_size=teacher.model.vocab_size, seq_len=config.data.seq_len)
+    own, taught = hidden_width(student), hidden_width(teacher.model)
+    remedy = f"the network's states have width {own}, those of objective.teacher={name!r} {taught}; use 'relation'"
+    require(hidden != 'cosine' or own == taught, 'objective.hidden', hidden, remedy)
+
+
+def hidden_width(model: Model) -> int:
+    """The width of a network's final hidden states; computes nothing."""
+    ids: Any = jax.ShapeDtypeStruct((1, 1), np.int32)
+    inputs = Inputs(ids, source_ids=ids if model.traits.sourced else None)
+    states = jax.eval_shape(lambda key, inputs: model.apply(model.init(key, {}), inputs).hidden, jax.random.key(0), inputs)
+    return states.shape[-1]
+
+
+def check_same(name: str, digest: str, recorded: str, workdir: str) -> None:
+    """Raises UsageError unless the network that goes by this name has the digest that a run recorded when it began."""
+    remedy = f'is not the network that the run in {workdir} has learned from; put that back, or use another --workdir'
+    require(digest == recorded, 'objective.teacher', name, remedy)
+
+
+def digest_of(params: Tree) -> str:
+    """SHA-256 of the names, shapes, types and values of parameters."""
+    found = hashlib.sha256()
+    for path, leaf in sorted(flatten(params).items()):
+        value = np.ascontiguousarray(leaf)
+        found.update(f'{path} {value.shape} {value.dtype};'.encode())
+        found.update(value.tobytes())
+    return found.hexdigest()
