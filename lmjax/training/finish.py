@@ -14,13 +14,15 @@ from lmjax.data.tokenizers import MASK
 from lmjax.generate.fill import fill_mask
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
-from lmjax.models.summary import forward_flops
 from lmjax.objectives.table import objective_of
+from lmjax.ops.flops import count_flops
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
 from lmjax.training.loop import Outcome
+from lmjax.training.program import plain_batch
 from lmjax.training.report import write_report
 from lmjax.training.scoring import scored_params
+from lmjax.training.state import hparams_of
 from lmjax.training.workdir import write_json
 from lmjax.types import Model
 
@@ -92,7 +94,7 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
     """What the report says beyond curves and config: sizes, speed, work, text, software and hardware."""
     speeds = [row['tokens_per_second'] for row in records if row.get('split') == 'train' and 'tokens_per_second' in row]
     tokens = sum(row.get('tokens', 0) for row in records if row.get('split') == 'train')
-    work = flops_per_token(model, params, config.data.seq_len)
+    work = flops_per_token(config, model, params)
     return {
         'finished': time.strftime('%Y-%m-%d %H:%M:%S %z'),
         'parameter_count': count_params(params),
@@ -113,7 +115,15 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
     }
 
 
-def flops_per_token(model: Model, params: Any, seq_len: int) -> float:
-    """Operations of one training step per token at full windows: 3 x forward, head included."""
+def flops_per_token(config: Config, model: Model, params: Any) -> float:
+    """Operations of one training step per token of its batch, of text and sources: 3 x the objective's forward pass.
+
+    What the objective scores is counted and no more: of a masked model the head of the hidden tokens, of a student not its
+    teacher.
+    """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
-    return 3.0 * sum(forward_flops(model, shapes, seq_len=seq_len).values()) / seq_len
+    batch = plain_batch(config, model.vocab_size, rows=2)  # a text by itself has nothing to be told from
+    loss, hparams = objective_of(config.objective).loss, hparams_of(config)
+    work = count_flops(lambda params: loss(model, params, batch, hparams, None)[0], shapes)
+    sources = batch.inputs.source_ids
+    return 3.0 * work / (np.size(batch.inputs.ids) + (0 if sources is None else np.size(sources)))

@@ -78,8 +78,7 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
     def compile_both() -> None:
-        corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
-        batch = place(example_batch(config.data, batch_size=config.train.batch_size, corrupt=corrupt))
+        batch = place(plain_batch(config, vocab_size, rows=config.train.batch_size))
         with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())
             step.lower(like, batch, hparams, taught).compile()  # jit looks here before it compiles anything
@@ -96,6 +95,12 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
         like=like,
         teacher='' if teacher is None else digest_of(teacher.params),
     )
+
+
+def plain_batch(config: Config, vocab_size: int, *, rows: int) -> Batch:
+    """A batch of no text, of the shapes that every batch of a config has, without padding so far as it goes."""
+    corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
+    return example_batch(config.data, batch_size=rows, corrupt=corrupt)
 
 
 def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], teacher: Teacher | None) -> Callable[..., Any]:
