@@ -7,13 +7,16 @@ import functools
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, require
 from lmjax.training.config import Config
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from lmjax.generate.config import SamplingConfig
     from lmjax.types import Array, Model, Tree
 
 LONG_PREPARATION = 1.5  # seconds; text that is bad, small or kept from last time is dealt with by then, and nothing compiled
@@ -116,15 +119,45 @@ class Run:
 
     def generate(self, prompt: str = '', **settings: Any) -> list[str]:
         """Samples that continue a prompt; settings are SamplingConfig's fields."""
-        from lmjax.generate.config import SamplingConfig
+        sampling = sampling_of(settings)
+        self.need_tokenizer()
+        return self._continue(prompt, sampling)
+
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] | None = None, template: str = '', **settings: Any
+    ) -> str:
+        """The assistant's answer to a conversation, written as the checkpoint's chat template says.
+
+        Args:
+          messages: each `{'role': 'user', 'content': 'text'}`; roles are those that the template knows.
+          tools: JSON schemas of functions, for templates that tell the network of them.
+          template: which one, where the checkpoint has several; '': the default, or the one for tools.
+          settings: SamplingConfig's fields.
+
+        Raises:
+          UsageError: no chat template, messages that it refuses, or bad settings.
+        """
+        require(
+            settings.get('num_samples', 1) == 1,
+            'num_samples',
+            settings.get('num_samples'),
+            'a chat has one answer; leave it out',
+        )
+        sampling = sampling_of(settings)
+        return self._continue(self.chat_ids(messages, tools=tools, template=template), sampling)[0]
+
+    def chat_ids(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] | None = None, template: str = ''
+    ) -> np.ndarray:
+        """What `chat` goes on with: the conversation as ids, int32, up to where the assistant's answer begins."""
+        from lmjax.data.chat import chat_ids
+
+        self.need_tokenizer()
+        return chat_ids(self.tokenizer, messages, tools=tools, template=template)
+
+    def _continue(self, prompt: str | np.ndarray, sampling: SamplingConfig) -> list[str]:
         from lmjax.generate.text import generate_text
 
-        names = [field.name for field in dataclasses.fields(SamplingConfig)]
-        for name in settings:
-            if name not in names:
-                raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
-        sampling = SamplingConfig(**settings)
-        self.need_tokenizer()
         return generate_text(self.reader, self.params, self.tokenizer, prompt, sampling, context=self.context)
 
     def fill(self, text: str, *, count: int = 5) -> list[list[Any]]:
@@ -157,6 +190,17 @@ class Run:
         """Raises UsageError where there is no tokenizer to read and write text with."""
         if self.tokenizer is None:
             raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
+
+
+def sampling_of(settings: Mapping[str, Any]) -> SamplingConfig:
+    """SamplingConfig of its fields by name; raises UsageError for another name."""
+    from lmjax.generate.config import SamplingConfig
+
+    names = [field.name for field in dataclasses.fields(SamplingConfig)]
+    for name in settings:
+        if name not in names:
+            raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
+    return SamplingConfig(**settings)
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:

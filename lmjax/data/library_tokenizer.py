@@ -8,10 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, require
 from lmjax.data.bpe import spelled_bytes
+from lmjax.data.chat import Chat
 from lmjax.data.tokenizers import FILE, MASK, Tokenizer, utf8
 
+CHAT_FILE = 'chat.json'
+MAX_TOKENS = 1 << 24  # sixteen million; published vocabularies end at a few hundred thousand
 # decoder -> how a token begins, and whether one that does so goes on with a word or starts one
 WORD_SIGNS = {'WordPiece': ('##', True), 'Metaspace': ('\u2581', False)}
 
@@ -26,20 +29,27 @@ class LibraryTokenizer(Tokenizer):
     trainable = False
 
     def __init__(
-        self, library_json: str, *, size: int = 0, ends: Sequence[int] = (), specials: Mapping[str, str] = MappingProxyType({})
+        self,
+        library_json: str,
+        *,
+        size: int = 0,
+        ends: Sequence[int | str] = (),
+        specials: Mapping[str, str] = MappingProxyType({}),
+        chat: Chat | None = None,
     ) -> None:
         """The tokenizer of a text in the library's format.
 
         Args:
-          ends: ids that end a text.
+          ends: tokens that end a text, by their ids or as they are written.
           specials: role -> the token that has it.
+          chat: how conversations are written.
 
         Raises:
           UsageError: the text is no tokenizer, or knows more tokens than `size`.
         """
         import tokenizers
 
-        self._json = library_json
+        self._json, self.chat = library_json, chat
         try:
             self._library = tokenizers.Tokenizer.from_str(library_json)
         except Exception as error:  # the library raises Exception itself
@@ -47,13 +57,15 @@ class LibraryTokenizer(Tokenizer):
         self._library.no_padding()
         self._library.no_truncation()
         self._known = max(self._library.get_vocab(with_added_tokens=True).values()) + 1
+        require(self._known <= MAX_TOKENS, 'tokenizer.json: tokens', self._known, f'{MAX_TOKENS:,} is the most; fetch it again')
         self.vocab_size = size or self._known
         if self._known > self.vocab_size:
             remedy = 'the tokenizer and the network do not belong together'
             raise UsageError(f'tokenizer.json: has {self._known} tokens and the network {self.vocab_size}; {remedy}')
         ids = {role: self._library.token_to_id(token) for role, token in specials.items()}
         self.specials = {role: i for role, i in ids.items() if i is not None}
-        self._ends = tuple(int(end) for end in ends if end < self.vocab_size)
+        found = (self._library.token_to_id(end) if isinstance(end, str) else end for end in ends)
+        self._ends = tuple(int(end) for end in found if end is not None and end < self.vocab_size)
         self.separator_id = self._ends[0] if self._ends else None
         self._measure()
 
@@ -81,11 +93,22 @@ class LibraryTokenizer(Tokenizer):
     @classmethod
     def from_contents(cls, contents: dict[str, str]) -> LibraryTokenizer:
         saved = json.loads(contents[FILE])
-        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=saved.get('specials', {}))
+        chat = Chat(**json.loads(contents[CHAT_FILE])) if CHAT_FILE in contents else None
+        specials = saved.get('specials', {})
+        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=specials, chat=chat)
 
     def encode(self, text: str) -> np.ndarray:
         utf8(text)
         return np.asarray(self._library.encode(text).ids, np.int32)
+
+    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        for text in texts:
+            utf8(text)
+        return [np.asarray(row.ids, np.int32) for row in self._library.encode_batch_fast(list(texts))]
+
+    def encode_rendered(self, text: str) -> np.ndarray:
+        utf8(text)
+        return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
 
     def encode_marked(self, text: str) -> np.ndarray:
         if 'mask' not in self.specials:
@@ -113,4 +136,5 @@ class LibraryTokenizer(Tokenizer):
 
     def contents(self) -> dict[str, str]:
         saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self.special_texts()}
-        return {FILE: json.dumps(saved), 'tokenizer.json': self._json}
+        chat = {CHAT_FILE: json.dumps(self.chat._asdict())} if self.chat else {}
+        return {FILE: json.dumps(saved), 'tokenizer.json': self._json, **chat}

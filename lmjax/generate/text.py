@@ -41,14 +41,29 @@ class Generation(NamedTuple):
 
 
 def generate_text(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> list[str]:
-    """`sampling.num_samples` continuations of a prompt. Raises UsageError for bad settings or a character that is unknown."""
+    """`sampling.num_samples` continuations of a prompt, a text or its ids.
+
+    Raises UsageError for bad settings or a character that is unknown.
+    """
     return [sample.text for sample in generate(model, params, tokenizer, prompt, sampling, context=context).samples]
 
 
 def generate(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> Generation:
     """The same with the figures of each sample and of the whole."""
     pieces = stream_text(model, params, tokenizer, prompt, sampling, context=context)
@@ -60,7 +75,13 @@ def generate(
 
 
 def stream_text(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> Generator[str, None, Generation]:
     """Printable pieces of the first sample as they come; the generator's return value holds all samples.
 
@@ -100,13 +121,13 @@ def _stream_text(chunks: Iterator[np.ndarray], rows: list[Continuation]) -> Gene
     return Generation(samples, sum(drawn), clock[-1] - clock[0], clock[1] - clock[0], rate)
 
 
-def start_ids(tokenizer: Any, prompt: str) -> np.ndarray:
-    """The prompt's ids; never empty.
+def start_ids(tokenizer: Any, prompt: str | np.ndarray) -> np.ndarray:
+    """The prompt's ids, which it may be already; never empty.
 
     Without a prompt the text begins as a document does: after the separator, or where the tokenizer has none after a newline,
     else after a space, else after the token with id 0.
     """
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
     if len(ids):
         return np.asarray(ids, np.int32)
     if tokenizer.separator_id is not None:
