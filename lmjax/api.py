@@ -29,7 +29,8 @@ def train(
 
     Args:
       extend: allow `config.train.steps` to be larger than the run's.
-      init_from: another run's folder whose parameters a fresh run starts from.
+      init_from: another run's folder, or a checkpoint as 'hf:DIR', whose parameters a fresh run starts from. Its tokenizer must
+        be the run's: data.tokenizer='library' takes it over.
       profile: 'START:STOP', the steps to trace.
       say: receives each line meant for a person.
 
@@ -38,11 +39,17 @@ def train(
       lmjax.training.loop.NonFiniteLossError: the loss is no longer a number.
     """
     from lmjax.data.corpus import prepare, start_preparing
-    from lmjax.training.workdir import check_workdir, open_run
+    from lmjax.interop.starts import check_start, given_tokenizer, start_params, with_vocabulary
+    from lmjax.training.workdir import check_workdir, has_begun, open_run
 
     check_workdir(workdir)
+    begun = has_begun(workdir)
+    if not begun:
+        check_start(init_from, config.data)
+    given = given_tokenizer(config.data, workdir=workdir if begun else '', init_from=init_from)
+    config = with_vocabulary(config, given)
     began = time.monotonic()
-    preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
+    preparing = start_preparing(config.data, given)  # reads and encodes the text while this process imports jax
     try:
         from lmjax.caches import keep_compiled_programs
         from lmjax.installation import check_accelerator
@@ -55,8 +62,6 @@ def train(
         check_accelerator()
         if profile:
             parse_span(profile)
-        if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
-            raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
         program = None
         try:
             preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
@@ -67,13 +72,14 @@ def train(
     finally:
         preparing.terminate()
         preparing.wait()
-    corpus = prepare(config.data)
+    corpus = prepare(config.data, tokenizer=given)
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
         return {'status': 'complete', 'steps': config.train.steps}
-    return run.train(config, workdir, corpus, changed=changed, program=program, init_from=init_from, profile=profile, say=say)
+    start = functools.partial(start_params, init_from, config, corpus.tokenizer, say=say) if init_from else None
+    return run.train(config, workdir, corpus, changed=changed, program=program, start=start, profile=profile, say=say)
 
 
 @dataclasses.dataclass(frozen=True)

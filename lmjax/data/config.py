@@ -8,8 +8,12 @@ from lmjax.config import free
 @dataclasses.dataclass
 class DataConfig:
     source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, tfds:NAME, copy, ...
-    tokenizer: str = 'byte'  # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's
-    vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
+    # a row of TOKENIZERS: byte, char, word, bpe; hf:DIR or hf:NAME: that checkpoint's, for which text that spells one of its
+    # special tokens is that token, as in transformers; library: that of what the run starts from, with --init_from
+    tokenizer: str = 'byte'
+    vocab_size: int = (
+        0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096), or all that a checkpoint's has
+    )
     specials: tuple[str, ...] = ()  # roles of tokens that stand for no text, as ('mask',); they come after the vocabulary
     seq_len: int = 256  # tokens in a window
     layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)

@@ -97,6 +97,21 @@ class LibraryTokenizer(Tokenizer):
         specials = saved.get('specials', {})
         return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=specials, chat=chat)
 
+    def with_roles(self, roles: Sequence[str]) -> LibraryTokenizer:
+        """Itself, or where it lacks some of the roles, with a token for each: on a spare row if there is one, or a new one."""
+        import tokenizers
+
+        missing = {role: f'<{role}>' for role in roles if role not in self.specials}
+        if not missing:
+            return self
+        library = tokenizers.Tokenizer.from_str(self._json)
+        library.add_special_tokens(list(missing.values()))
+        contents = self.contents()
+        saved = json.loads(contents[FILE])
+        saved['size'] = max(self.vocab_size, library.get_vocab_size(with_added_tokens=True))
+        saved['specials'] |= missing
+        return type(self).from_contents({**contents, FILE: json.dumps(saved), 'tokenizer.json': library.to_str()})
+
     def encode(self, text: str) -> np.ndarray:
         utf8(text)
         return np.asarray(self._library.encode(text).ids, np.int32)

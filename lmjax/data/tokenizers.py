@@ -339,14 +339,15 @@ TOKENIZERS: dict[str, Callable[[], type[Tokenizer]]] = {
 
 
 def tokenizer_class(kind: str) -> type[Tokenizer]:
-    """The class of `data.tokenizer=kind`."""
-    return choose(TOKENIZERS, kind, 'data.tokenizer')()
+    """The class of `data.tokenizer=kind`; what has a colon, as hf:DIR, names the tokenizer of a checkpoint."""
+    return choose(TOKENIZERS, 'library' if ':' in kind else kind, 'data.tokenizer')()
 
 
 def expected_vocabulary(data: DataConfig) -> int:
     """Tokens that most texts will give a config, its special ones included; 0 where only the text can tell."""
-    size = tokenizer_class(data.tokenizer).expected_size(data.vocab_size)
-    return size and size + len(data.specials)
+    kind = tokenizer_class(data.tokenizer)
+    size = kind.expected_size(data.vocab_size)
+    return size + len(data.specials) if size and kind.trainable else size  # otherwise the special ones come with it
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:

@@ -23,6 +23,7 @@ from lmjax.training.config import Config
 from lmjax.training.workdir import write_json
 
 if TYPE_CHECKING:
+    from lmjax.data.library_tokenizer import LibraryTokenizer
     from lmjax.data.tokenizers import Tokenizer
     from lmjax.types import Tree
 
@@ -97,7 +98,7 @@ def _ends(folder: str, described: dict[str, Any]) -> tuple[int, ...]:
     return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
 
 
-def import_tokenizer(name: str) -> Tokenizer:
+def import_tokenizer(name: str) -> LibraryTokenizer:
     """The tokenizer of `hf:DIR` or `hf:NAME`, whose folder needs to hold nothing else; `name` is what follows the colon.
 
     Where there is a config.json, it says how many tokens there are and which of them end a text.
@@ -122,7 +123,7 @@ def import_tokenizer(name: str) -> Tokenizer:
     return found
 
 
-def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> Tokenizer | None:
+def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...]) -> LibraryTokenizer | None:
     """The tokenizer in a folder, None where there is none.
 
     Args:

@@ -8,6 +8,7 @@ from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
@@ -30,7 +31,8 @@ def rescore(
     elif source:
         store = prepare_eval(source, tokenizer, config.data)
     else:
-        store = prepare(config.data, tokenizer=None if tokenizer.trainable else tokenizer).valid
+        own = tokenizer_class(config.data.tokenizer).trainable
+        store = prepare(config.data, tokenizer=None if own else tokenizer).valid
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from lmjax.config import UsageError, fingerprint
+from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
 from lmjax.data.tokenizers import expected_vocabulary
@@ -24,11 +25,11 @@ from lmjax.training.metrics import MetricsLog, read_metrics
 from lmjax.training.profile import Profile
 from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
-from lmjax.training.restore import load_params, restore_state, storable
+from lmjax.training.restore import restore_state, storable
 from lmjax.training.scoring import Scorer
 from lmjax.training.state import TrainState, hparams_of, stream
 from lmjax.training.workdir import has_begun
-from lmjax.types import Model
+from lmjax.types import Model, Tree
 
 
 def train(
@@ -38,13 +39,14 @@ def train(
     *,
     changed: dict[str, tuple[Any, Any]],
     program: Program | None = None,
-    init_from: str = '',
+    start: Callable[[Model], Tree] | None = None,
     profile: str = '',
     say: Any = print,
 ) -> dict[str, Any]:
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
 
-    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected.
+    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. `start` gives a fresh
+    run the parameters that it starts from.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
@@ -61,8 +63,9 @@ def train(
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
-            outcome = _by_gradient(*args, program=program, init_from=init_from, profile=profile)
+            outcome = _by_gradient(*args, program=program, start=start, profile=profile)
         else:
+            require(start is None, 'model.kind', config.model.kind, 'counts from nothing; leave out --init_from')
             outcome = _by_counting(model, *args)
         checkpoints.close()
         if outcome.status == 'interrupted':
@@ -109,7 +112,7 @@ def _by_gradient(
     say: Any,
     *,
     program: Program | None,
-    init_from: str,
+    start: Callable[[Model], Tree] | None,
     profile: str,
 ) -> Outcome:
     if program is None or program.model.vocab_size != corpus.tokenizer.vocab_size:
@@ -118,12 +121,11 @@ def _by_gradient(
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        start = load_params(init_from, program.model, flag='--init_from') if init_from else None
+        params = start(program.model) if start else None
         program.compile()
         state = program.init()
-        if start is not None:
-            state = state._replace(params=start)
-            say(f'starts from the parameters of {init_from}')
+        if params is not None:
+            state = state._replace(params=params)
     else:
         say(f'resumes at step {int(state.step)}')
     past = [row for row in records if row['step'] <= int(state.step)]

@@ -2,18 +2,13 @@
 
 import json
 
-import jax
 import pytest
 
-import lmjax
 from lmjax.config import UsageError
-from lmjax.data.chat import chat_ids, render_chat
+from lmjax.data.chat import render_chat
 from lmjax.data.tokenizers import tokenizer_class
-from lmjax.interop.huggingface import export_folder, import_tokenizer
+from lmjax.interop.huggingface import import_tokenizer
 from lmjax.interop.vocabulary_files import MAX_BYTES
-from lmjax.interop.workdirs import import_workdir
-from lmjax.models import build
-from lmjax.models.config import TransformerConfig
 
 TEXT = "the cat sat on the mat and the dog isn't on the log, naïve café 東京 😀\n" * 30
 TEXTS = (
@@ -308,26 +303,3 @@ def test_what_is_no_template_is_refused(bare, tmp_path, template):
     write(tmp_path / 'chat', jinja='x' * (1 << 20) + 'x')
     with pytest.raises(UsageError, match=r'chat_template\.jinja: bytes=1048577: at most 1,048,576 are read'):
         import_tokenizer(folder)
-
-
-def test_a_chat_goes_through_import_workdir_and_export(bare, tmp_path):
-    folder = write(tmp_path / 'chat', tokenizer=bare, tokenizer_config=described(CHATML))
-    tokenizer = import_tokenizer(folder)
-    config = lmjax.Config(
-        model=TransformerConfig(width=8, depth=1, heads=2, ff_width=16, feed_forward='swiglu', context=128),
-        data=lmjax.DataConfig(tokenizer='library', seq_len=64),
-    )
-    model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=64)
-    params = jax.jit(model.init)(jax.random.key(0), {'init_scale': 10.0})
-    export_folder(config, params, tokenizer, str(tmp_path / 'out'))
-    import_workdir(f'hf:{tmp_path / "out"}', str(tmp_path / 'w'))
-    run = lmjax.load(str(tmp_path / 'w'))
-    assert run.tokenizer.chat == tokenizer.chat
-    ids = run.chat_ids(TALKS['two'])
-    assert ids.tolist() == chat_ids(tokenizer, TALKS['two']).tolist()
-    export_folder(run.config, run.params, run.tokenizer, str(tmp_path / 'again'))
-    for name in ('tokenizer.json', 'tokenizer_config.json', 'config.json'):
-        assert (tmp_path / 'out' / name).read_text() == (tmp_path / 'again' / name).read_text(), name
-    reference = pytest.importorskip('transformers').PreTrainedTokenizerFast.from_pretrained(tmp_path / 'again')
-    found = reference.apply_chat_template(TALKS['two'], add_generation_prompt=True, return_dict=False)
-    assert found == ids.tolist()
