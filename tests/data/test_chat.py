@@ -28,7 +28,8 @@ def quick(template, **variables):
 
 
 def test_a_conversation_becomes_text_up_to_the_answer():
-    text = render_chat(plain('{{ bos_token }}' + CHATML, bos_token='<s>'), [{**HELLO[0], 'name': None}])
+    template = "{{ bos_token if messages[0].name is not defined else 'named' }}" + CHATML
+    text = render_chat(plain(template, bos_token='<s>'), [{**HELLO[0], 'name': None}])
     assert text == '<s><|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant\n'
     without = render_chat(plain(CHATML), HELLO, add_generation_prompt=False)
     assert without == '<|im_start|>user\nhi <|im_end|><|im_end|>\n'
@@ -102,6 +103,7 @@ def test_a_bad_template_is_one_clear_line(name):
 
 def test_a_template_without_end_is_ended(monkeypatch):
     monkeypatch.setattr(chat_module, 'SECONDS', 1)
+    monkeypatch.setattr(chat_module, 'PATIENCE', 15)
     loops = '{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}'
     with pytest.raises(UsageError, match=r"^chat_template: not done after 1 s of computing; do not trust this checkpoint's"):
         render_chat(plain(loops), HELLO)

@@ -18,7 +18,7 @@ TEXTS = (
     'a<|endoftext|>b',
     '<s>x</s> <mask> y<mask>',
     ' <|im_start|> user',
-    'one <t> more',
+    'one <t> more<pad><c><m>',
     '',
     'The Cats sat, the [MASK] 東京',
     'café naïve [CLS]x',
@@ -129,7 +129,14 @@ def same(folder, kind):
 
 MASK = {'content': '<mask>', 'lstrip': True, 'rstrip': False, 'normalized': False, 'single_word': False}
 START = {'content': '<|im_start|>', 'lstrip': True, 'rstrip': False, 'normalized': False, 'single_word': False}
-MORE = {'pad_token': '<pad>', 'additional_special_tokens': ['<|im_start|>'], 'add_prefix_space': True, 'add_bos_token': True}
+MORE = {
+    'mask_token': '<m>',
+    'pad_token': '<pad>',
+    'cls_token': '<c>',
+    'additional_special_tokens': ['<|im_start|>'],
+    'add_prefix_space': True,
+    'add_bos_token': True,
+}
 # name -> its class, and files beside the vocabulary
 OLDER = {
     'gpt2': ('GPT2', {}),
