@@ -10,6 +10,9 @@ flag asks for sampling. What is not given comes from the run's `config.sample`. 
 `--prompt_file=-`, from standard input. `--num_beams` searches for the likeliest continuations, without
 the run's settings for sampling; the best `--num_samples` are printed. `--max_length` (which counts the prompt's tokens) and
 `--num_return_sequences` are aliases known from elsewhere.
+
+`--chat` takes the prompt for a user's message to a network that was taught to chat, `--system` for what stands before it:
+`python -m experiments.generate --model=hf:DIR --chat --system='Be brief.' --prompt='What is a mole?'`
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ _MODEL = flags.DEFINE_string('model', None, 'hf:DIR or hf:NAME, in the format of
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
 _PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')
+_CHAT = flags.DEFINE_bool('chat', False, "The prompt is a message, written as the checkpoint's chat template says.")
+_SYSTEM = flags.DEFINE_string('system', None, 'With --chat: the message that tells the assistant how to answer.')
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', None, 'Tokens to add.')
 _MAX_LENGTH = flags.DEFINE_integer('max_length', None, 'Tokens in all, those of the prompt counted.')
 _NUM_SAMPLES = flags.DEFINE_integer('num_samples', None, 'How many continuations.')
@@ -60,14 +65,32 @@ def main(_: Sequence[str]) -> int:
     _refuse_both(_PROMPT, _PROMPT_FILE)
     _refuse_both(_MAX_NEW_TOKENS, _MAX_LENGTH)
     _refuse_both(_NUM_SAMPLES, _NUM_RETURN_SEQUENCES)
+    if _SYSTEM.value is not None and not _CHAT.value:
+        raise lmjax.UsageError(f'--system={_SYSTEM.value!r}: is a message of a chat; add --chat')
     prompt = _prompt()
     run = lmjax.load(name, step=_STEP.value or None)
     run.need_tokenizer()
+    if _CHAT.value and not run.model.traits.cached:
+        raise lmjax.UsageError('--chat=True: this network fills masks and cannot answer; leave it out')
     if run.model.traits.cached:
-        _print(run, prompt, _sampling(run, prompt))
+        _continue(run, prompt)
     else:
         _fill(run, prompt)
     return 0
+
+
+def _continue(run: Any, prompt: str) -> None:
+    """What follows a prompt, answers a chat, or is told of a source (of which a decoder has one token to begin with)."""
+    if run.model.traits.sourced and not _CHAT.value:
+        _print(run, prompt, prompt, _sampling(run, 1))
+        return
+    ids = run.chat_ids(_messages(prompt)) if _CHAT.value else run.tokenizer.encode(prompt)
+    _print(run, prompt, ids, _sampling(run, 1 if run.model.traits.sourced else len(ids)))
+
+
+def _messages(prompt: str) -> list[dict[str, str]]:
+    system = [] if _SYSTEM.value is None else [{'role': 'system', 'content': _SYSTEM.value}]
+    return [*system, {'role': 'user', 'content': prompt}]
 
 
 def _refuse_both(one: flags.FlagHolder, other: flags.FlagHolder) -> None:
@@ -90,14 +113,13 @@ def _prompt() -> str:
         raise lmjax.UsageError(f'--prompt_file={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
 
 
-def _sampling(run: Any, prompt: str) -> Any:
-    """The run's own settings, changed by the flags that are given."""
+def _sampling(run: Any, size: int) -> Any:
+    """The run's own settings, changed by the flags that are given; `size` counts the prompt's tokens."""
     given: dict[str, Any] = {name: flag.value for name, flag in _SETTINGS.items()}
     given['num_samples'] = _samples()
     given['stop'] = None if _STOP.value is None else tuple(_STOP.value)
     given['max_new_tokens'] = _MAX_NEW_TOKENS.value
     if _MAX_LENGTH.value is not None:
-        size = 1 if run.model.traits.sourced else len(run.tokenizer.encode(prompt))  # a decoder begins with one token
         given['max_new_tokens'] = _MAX_LENGTH.value - size
         if size >= _MAX_LENGTH.value:
             raise lmjax.UsageError(
@@ -130,12 +152,13 @@ def _samples() -> int | None:
     return _NUM_SAMPLES.value if _NUM_RETURN_SEQUENCES.value is None else _NUM_RETURN_SEQUENCES.value
 
 
-def _print(run: Any, prompt: str, sampling: Any) -> None:
+def _print(run: Any, prompt: str, ids: Any, sampling: Any) -> None:
+    """Samples behind their prompt, or the answers of a chat alone."""
     from lmjax.generate.text import stream_text
 
-    pieces = stream_text(run.reader, run.params, run.tokenizer, prompt, sampling, context=run.context)
-    lead = '' if run.model.traits.sourced else prompt  # an encoder-decoder does not go on with what it reads
-    print(f'--- sample 1 of {sampling.num_samples}\n{lead}', end='', flush=True)
+    pieces = stream_text(run.reader, run.params, run.tokenizer, ids, sampling, context=run.context)
+    before = '' if _CHAT.value or run.model.traits.sourced else prompt  # an encoder-decoder does not go on with what it reads
+    print(f'--- sample 1 of {sampling.num_samples}\n{before}', end='', flush=True)
     try:
         while True:
             print(next(pieces), end='', flush=True)
@@ -143,7 +166,7 @@ def _print(run: Any, prompt: str, sampling: Any) -> None:
         found = stop.value
     print()
     for number, sample in enumerate(found.samples[1:], start=2):
-        print(f'--- sample {number} of {sampling.num_samples}\n{lead}{sample.text}')
+        print(f'--- sample {number} of {sampling.num_samples}\n{before}{sample.text}')
     print(f'--- {found.tokens_per_second:,.1f} tokens/s ({found.tokens} tokens; the first after {found.first_seconds:.2f} s)')
     record = {'workdir': run.workdir, 'prompt': prompt, **found._asdict()}
     record['samples'] = [sample._asdict() for sample in found.samples]

@@ -45,8 +45,12 @@ def vocabulary(config: lmjax.Config) -> int:
     """The size of the vocabulary that a run of this config would have."""
     from lmjax.data.corpus import prepare
     from lmjax.data.tokenizers import expected_vocabulary
+    from lmjax.interop.starts import given_tokenizer
 
-    return expected_vocabulary(config.data) or prepare(config.data).tokenizer.vocab_size
+    if size := expected_vocabulary(config.data):
+        return size
+    given = given_tokenizer(config.data)
+    return given.vocab_size if given else prepare(config.data).tokenizer.vocab_size
 
 
 def cells(row: Row) -> tuple[str, ...]:

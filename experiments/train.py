@@ -17,7 +17,7 @@ from experiments import cli
 _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; holds everything that it writes.')
 _EXTEND = flags.DEFINE_bool('extend', False, 'Allow train.steps to be larger than when the run was started.')
-_INIT_FROM = flags.DEFINE_string('init_from', '', "Start from the parameters in another run's folder.")
+_INIT_FROM = flags.DEFINE_string('init_from', '', "Start from the parameters in another run's folder, or hf:DIR.")
 _PROFILE = flags.DEFINE_string('profile', '', 'START:STOP: write a trace of these steps to WORKDIR/profile.')
 
 

@@ -7,13 +7,16 @@ import functools
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, require
 from lmjax.training.config import Config
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from lmjax.generate.config import SamplingConfig
     from lmjax.types import Array, Model, Teacher, Tree
 
 LONG_PREPARATION = 1.5  # seconds; text that is bad, small or kept from last time is dealt with by then, and nothing compiled
@@ -26,7 +29,8 @@ def train(
 
     Args:
       extend: allow `config.train.steps` to be larger than the run's.
-      init_from: another run's folder whose parameters a fresh run starts from.
+      init_from: another run's folder, or a checkpoint as 'hf:DIR', whose parameters a fresh run starts from. Its tokenizer must
+        be the run's: data.tokenizer='library' takes it over.
       profile: 'START:STOP', the steps to trace.
       say: receives each line meant for a person.
 
@@ -35,11 +39,17 @@ def train(
       lmjax.training.loop.NonFiniteLossError: the loss is no longer a number.
     """
     from lmjax.data.corpus import prepare, start_preparing
-    from lmjax.training.workdir import check_workdir, open_run
+    from lmjax.interop.starts import check_start, given_tokenizer, start_params, with_vocabulary
+    from lmjax.training.workdir import check_workdir, has_begun, open_run
 
     check_workdir(workdir)
-    began, found = time.monotonic(), None
-    preparing = start_preparing(config.data)  # reads and encodes the text while this process imports jax
+    begun, takes, found = has_begun(workdir), config.data.tokenizer == 'teacher', None
+    if not begun:
+        check_start(init_from, config.data)
+    given = None if takes else given_tokenizer(config.data, workdir=workdir if begun else '', init_from=init_from)
+    config = with_vocabulary(config, given)
+    began = time.monotonic()
+    preparing = start_preparing(config.data, given)  # reads and encodes the text while this process imports jax
     try:
         from lmjax.caches import keep_compiled_programs
         from lmjax.installation import check_accelerator
@@ -52,8 +62,6 @@ def train(
         check_accelerator()
         if profile:
             parse_span(profile)
-        if init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
-            raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run')
         program = None
         if config.objective.teacher:
             found = _load_teacher(config.objective.teacher)
@@ -66,16 +74,16 @@ def train(
     finally:
         preparing.terminate()
         preparing.wait()
-    own = found.tokenizer if found is not None and config.data.tokenizer == 'teacher' else None
-    corpus = prepare(config.data, tokenizer=own)
+    corpus = prepare(config.data, tokenizer=found.tokenizer if takes and found is not None else given)
     teacher = None if found is None else _as_teacher(found, config, corpus.tokenizer)
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
         say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
         return {'status': 'complete', 'steps': config.train.steps}
-    start = functools.partial(run.train, config, workdir, corpus, changed=changed, say=say)
-    return start(program=program, teacher=teacher, init_from=init_from, profile=profile)
+    start = functools.partial(start_params, init_from, config, corpus.tokenizer, say=say) if init_from else None
+    train_on = functools.partial(run.train, config, workdir, corpus, changed=changed, profile=profile, say=say)
+    return train_on(program=program, teacher=teacher, start=start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,15 +134,45 @@ class Run:
 
     def generate(self, prompt: str = '', **settings: Any) -> list[str]:
         """Samples that continue a prompt; settings are SamplingConfig's fields."""
-        from lmjax.generate.config import SamplingConfig
+        sampling = sampling_of(settings)
+        self.need_tokenizer()
+        return self._continue(prompt, sampling)
+
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] | None = None, template: str = '', **settings: Any
+    ) -> str:
+        """The assistant's answer to a conversation, written as the checkpoint's chat template says.
+
+        Args:
+          messages: each `{'role': 'user', 'content': 'text'}`; roles are those that the template knows.
+          tools: JSON schemas of functions, for templates that tell the network of them.
+          template: which one, where the checkpoint has several; '': the default, or the one for tools.
+          settings: SamplingConfig's fields.
+
+        Raises:
+          UsageError: no chat template, messages that it refuses, or bad settings.
+        """
+        require(
+            settings.get('num_samples', 1) == 1,
+            'num_samples',
+            settings.get('num_samples'),
+            'a chat has one answer; leave it out',
+        )
+        sampling = sampling_of(settings)
+        return self._continue(self.chat_ids(messages, tools=tools, template=template), sampling)[0]
+
+    def chat_ids(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] | None = None, template: str = ''
+    ) -> np.ndarray:
+        """What `chat` goes on with: the conversation as ids, int32, up to where the assistant's answer begins."""
+        from lmjax.data.chat import chat_ids
+
+        self.need_tokenizer()
+        return chat_ids(self.tokenizer, messages, tools=tools, template=template)
+
+    def _continue(self, prompt: str | np.ndarray, sampling: SamplingConfig) -> list[str]:
         from lmjax.generate.text import generate_text
 
-        names = [field.name for field in dataclasses.fields(SamplingConfig)]
-        for name in settings:
-            if name not in names:
-                raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
-        sampling = SamplingConfig(**settings)
-        self.need_tokenizer()
         return generate_text(self.reader, self.params, self.tokenizer, prompt, sampling, context=self.context)
 
     def fill(self, text: str, *, count: int = 5) -> list[list[Any]]:
@@ -171,6 +209,17 @@ class Run:
         """Raises UsageError where there is no tokenizer to read and write text with."""
         if self.tokenizer is None:
             raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
+
+
+def sampling_of(settings: Mapping[str, Any]) -> SamplingConfig:
+    """SamplingConfig of its fields by name; raises UsageError for another name."""
+    from lmjax.generate.config import SamplingConfig
+
+    names = [field.name for field in dataclasses.fields(SamplingConfig)]
+    for name in settings:
+        if name not in names:
+            raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
+    return SamplingConfig(**settings)
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:

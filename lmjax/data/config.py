@@ -8,9 +8,12 @@ from lmjax.config import free
 @dataclasses.dataclass
 class DataConfig:
     source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, pairs:GLOB, copy, ...
-    # a row of TOKENIZERS: byte, char, word, bpe; library: an imported checkpoint's; teacher: that of objective.teacher
+    # a row of TOKENIZERS: byte, char, word, bpe; hf:DIR or hf:NAME: that checkpoint's, for which text that spells one of its
+    # special tokens is that token, as in transformers; library: that of what the run starts from, with --init_from;
+    # teacher: that of objective.teacher
     tokenizer: str = 'byte'
-    vocab_size: int = 0  # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096)
+    # limit on the vocabulary of char, word and bpe; 0: no limit (bpe: 4096), or all that a checkpoint's has
+    vocab_size: int = 0
     specials: tuple[str, ...] = ()  # roles of tokens that stand for no text, as ('mask',); they come after the vocabulary
     sentinels: int = 0  # so many more, each of a role of its own: what stands for the spans of objective.kind=spans
     seq_len: int = 256  # tokens in a window

@@ -10,6 +10,7 @@ import json
 import lzma
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,14 +193,26 @@ def compressor_lines(corpus: Corpus) -> dict[str, float]:
     return lines
 
 
-def start_preparing(data: DataConfig) -> subprocess.Popen[bytes]:
+def start_preparing(data: DataConfig, tokenizer: Tokenizer | None = None) -> subprocess.Popen[bytes]:
     """Prepares in a process of its own, so that it runs while this one imports and compiles.
 
     `prepare` then waits for it at the store's lock and, should it have failed, does the work and reports the reason itself.
     """
-    command = [sys.executable, '-m', 'lmjax.data.corpus', json.dumps(to_dict(data))]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    task = {'data': to_dict(data), 'tokenizer': tokenizer.contents() if tokenizer else {}}
+    with tempfile.TemporaryFile() as file:  # nobody waits for whoever reads it
+        file.write(json.dumps(task).encode())
+        file.seek(0)
+        command = [sys.executable, '-m', 'lmjax.data.corpus']
+        return subprocess.Popen(command, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def prepare_task(task: dict[str, Any]) -> None:
+    """What `start_preparing` asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in task['tokenizer'].items():
+            Path(folder, name).write_text(text, encoding='utf-8')
+        prepare(from_dict(task['data']), tokenizer=load_tokenizer(folder) if task['tokenizer'] else None)
 
 
 if __name__ == '__main__':
-    prepare(from_dict(json.loads(sys.argv[1])))
+    prepare_task(json.load(sys.stdin))

@@ -9,11 +9,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lmjax.config import UsageError
+from lmjax.config import UsageError, require
 from lmjax.data.bpe import spelled_bytes
+from lmjax.data.chat import Chat
 from lmjax.data.special_tokens import SENTINEL, spelled
 from lmjax.data.tokenizers import FILE, MASK, Tokenizer, utf8
 
+CHAT_FILE = 'chat.json'
+MAX_TOKENS = 1 << 24  # sixteen million; published vocabularies end at a few hundred thousand
 # decoder -> how a token begins, and whether one that does so goes on with a word or starts one
 WORD_SIGNS = {'WordPiece': ('##', True), 'Metaspace': ('\u2581', False)}
 
@@ -32,23 +35,25 @@ class LibraryTokenizer(Tokenizer):
         library_json: str,
         *,
         size: int = 0,
-        ends: Sequence[int] = (),
+        ends: Sequence[int | str] = (),
         start: int | None = None,
         specials: Mapping[str, str] = MappingProxyType({}),
+        chat: Chat | None = None,
     ) -> None:
         """The tokenizer of a text in the library's format.
 
         Args:
-          ends: ids that end a text.
+          ends: tokens that end a text, by their ids or as they are written.
           start: the id that a decoder's text begins with; it gets the role `start`.
           specials: role -> the token that has it. Sentinels (`<extra_id_0>`, ...) are found where they are named or not.
+          chat: how conversations are written.
 
         Raises:
           UsageError: the text is no tokenizer, or knows more tokens than `size`.
         """
         import tokenizers
 
-        self._json = library_json
+        self._json, self.chat = library_json, chat
         try:
             self._library = tokenizers.Tokenizer.from_str(library_json)
         except Exception as error:  # the library raises Exception itself
@@ -56,6 +61,7 @@ class LibraryTokenizer(Tokenizer):
         self._library.no_padding()
         self._library.no_truncation()
         self._known = max(self._library.get_vocab(with_added_tokens=True).values()) + 1
+        require(self._known <= MAX_TOKENS, 'tokenizer.json: tokens', self._known, f'{MAX_TOKENS:,} is the most; fetch it again')
         self.vocab_size = size or self._known
         if self._known > self.vocab_size:
             remedy = 'the tokenizer and the network do not belong together'
@@ -64,7 +70,8 @@ class LibraryTokenizer(Tokenizer):
         ids = {role: self._library.token_to_id(token) for role, token in named.items()}
         ids |= {} if start is None or start >= self.vocab_size else {'start': start}
         self.specials = {role: i for role, i in ids.items() if i is not None}
-        self._ends = tuple(int(end) for end in ends if end < self.vocab_size)
+        found = (self._library.token_to_id(end) if isinstance(end, str) else end for end in ends)
+        self._ends = tuple(int(end) for end in found if end is not None and end < self.vocab_size)
         self.separator_id = self._ends[0] if self._ends else None
         self._measure()
 
@@ -92,11 +99,37 @@ class LibraryTokenizer(Tokenizer):
     @classmethod
     def from_contents(cls, contents: dict[str, str]) -> LibraryTokenizer:
         saved = json.loads(contents[FILE])
-        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=saved.get('specials', {}))
+        chat = Chat(**json.loads(contents[CHAT_FILE])) if CHAT_FILE in contents else None
+        specials = saved.get('specials', {})
+        return cls(contents['tokenizer.json'], size=saved['size'], ends=saved['ends'], specials=specials, chat=chat)
+
+    def with_roles(self, roles: Sequence[str]) -> LibraryTokenizer:
+        """Itself, or where it lacks some of the roles, with a token for each: on a spare row if there is one, or a new one."""
+        import tokenizers
+
+        missing = {role: spelled(role) for role in roles if role not in self.specials}
+        if not missing:
+            return self
+        library = tokenizers.Tokenizer.from_str(self._json)
+        library.add_special_tokens(list(missing.values()))
+        contents = self.contents()
+        saved = json.loads(contents[FILE])
+        saved['size'] = max(self.vocab_size, library.get_vocab_size(with_added_tokens=True))
+        saved['specials'] |= missing
+        return type(self).from_contents({**contents, FILE: json.dumps(saved), 'tokenizer.json': library.to_str()})
 
     def encode(self, text: str) -> np.ndarray:
         utf8(text)
         return np.asarray(self._library.encode(text).ids, np.int32)
+
+    def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+        for text in texts:
+            utf8(text)
+        return [np.asarray(row.ids, np.int32) for row in self._library.encode_batch_fast(list(texts))]
+
+    def encode_rendered(self, text: str) -> np.ndarray:
+        utf8(text)
+        return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
 
     def encode_marked(self, text: str) -> np.ndarray:
         texts, (first, *parts) = self.special_texts(), text.split(MASK)
@@ -124,7 +157,8 @@ class LibraryTokenizer(Tokenizer):
 
     def contents(self) -> dict[str, str]:
         saved = {'kind': self.kind, 'size': self.vocab_size, 'ends': self._ends, 'specials': self.special_texts()}
-        return {FILE: json.dumps(saved), 'tokenizer.json': self._json}
+        chat = {CHAT_FILE: json.dumps(self.chat._asdict())} if self.chat else {}
+        return {FILE: json.dumps(saved), 'tokenizer.json': self._json, **chat}
 
 
 def found_sentinels(vocabulary: Collection[str]) -> dict[str, str]:

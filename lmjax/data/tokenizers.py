@@ -14,12 +14,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.config import DataConfig
+
+if TYPE_CHECKING:
+    from lmjax.data.chat import Chat
 
 FILE = 'vocabulary.json'
 SPECIALS_FILE = 'specials.json'
@@ -39,6 +42,7 @@ class Tokenizer:
     lossless: bool = True
     byte_lengths: np.ndarray  # V, int64
     specials: Mapping[str, int] = MappingProxyType({})  # role -> id of a token that no text becomes
+    chat: Chat | None = None  # how conversations are written; comes with a checkpoint
 
     @classmethod
     def train(cls, train_texts: Sequence[str], texts: Sequence[str], vocab_size: int) -> Tokenizer:
@@ -58,6 +62,10 @@ class Tokenizer:
     def encode(self, text: str) -> np.ndarray:
         """Ids, int32; raises UsageError for a character that the vocabulary lacks."""
         raise NotImplementedError
+
+    def encode_rendered(self, text: str) -> np.ndarray:
+        """Ids of a text that spells its special tokens itself, as a chat template's does."""
+        return self.encode(text)
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each document, without separators."""
@@ -328,14 +336,16 @@ TOKENIZERS: dict[str, Callable[[], type[Tokenizer]]] = {
 
 
 def tokenizer_class(kind: str) -> type[Tokenizer]:
-    """The class of `data.tokenizer=kind`."""
-    return choose(TOKENIZERS, kind, 'data.tokenizer')()
+    """The class of `data.tokenizer=kind`; what has a colon, as hf:DIR, names the tokenizer of a checkpoint."""
+    return choose(TOKENIZERS, 'library' if ':' in kind else kind, 'data.tokenizer')()
 
 
 def expected_vocabulary(data: DataConfig) -> int:
     """Tokens that most texts will give a config, its special ones included; 0 where only the text can tell."""
-    size = tokenizer_class(data.tokenizer).expected_size(data.vocab_size)
-    return size and size + len(data.specials) + data.sentinels
+    kind = tokenizer_class(data.tokenizer)
+    size = kind.expected_size(data.vocab_size)
+    # Otherwise the special ones come with it.
+    return size + len(data.specials) + data.sentinels if size and kind.trainable else size
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:

@@ -45,14 +45,29 @@ class Generation(NamedTuple):
 
 
 def generate_text(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> list[str]:
-    """`sampling.num_samples` continuations of a prompt. Raises UsageError for bad settings or a character that is unknown."""
+    """`sampling.num_samples` continuations of a prompt, a text or its ids.
+
+    Raises UsageError for bad settings or a character that is unknown.
+    """
     return [sample.text for sample in generate(model, params, tokenizer, prompt, sampling, context=context).samples]
 
 
 def generate(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> Generation:
     """The same with the figures of each sample and of the whole."""
     pieces = stream_text(model, params, tokenizer, prompt, sampling, context=context)
@@ -64,16 +79,21 @@ def generate(
 
 
 def stream_text(
-    model: Model, params: Tree, tokenizer: Any, prompt: str, sampling: SamplingConfig, *, context: int | None = None
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompt: str | np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
 ) -> Generator[str, None, Generation]:
     """Printable pieces of the first sample as they come; the generator's return value holds all samples.
 
     Raises UsageError at once for bad settings or a character that the tokenizer lacks.
     """
     validate(sampling)
-    prompt_ids, source = start_ids(tokenizer, prompt), None
-    if model.traits.sourced:
-        prompt_ids, source = np.array([start_id(tokenizer)], np.int32), source_ids(tokenizer, prompt)
+    source = source_ids(tokenizer, prompt) if model.traits.sourced else None
+    prompt_ids = start_ids(tokenizer, prompt) if source is None else np.array([start_id(tokenizer)], np.int32)
     ends = tokenizer.end_ids
     if sampling.num_beams > 1:
         chunks = stream_best(model, params, prompt_ids, sampling, context=context, stop_ids=ends, source=source)
@@ -108,13 +128,13 @@ def _stream_text(chunks: Iterator[np.ndarray], rows: list[Continuation]) -> Gene
     return Generation(samples, sum(drawn), clock[-1] - clock[0], clock[1] - clock[0], rate)
 
 
-def start_ids(tokenizer: Any, prompt: str) -> np.ndarray:
-    """The prompt's ids; never empty.
+def start_ids(tokenizer: Any, prompt: str | np.ndarray) -> np.ndarray:
+    """The prompt's ids, which it may be already; never empty.
 
     Without a prompt the text begins as a document does: after the separator, or where the tokenizer has none after a newline,
     else after a space, else after the token with id 0.
     """
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
     if len(ids):
         return np.asarray(ids, np.int32)
     if tokenizer.separator_id is not None:
@@ -129,9 +149,11 @@ def start_ids(tokenizer: Any, prompt: str) -> np.ndarray:
     return np.zeros(1, np.int32)
 
 
-def source_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """A text as an encoder-decoder reads it: with the end token after it; `<mask>` stands for a mask or a sentinel."""
-    ids, end = tokenizer.encode_marked(text) if MASK in text else tokenizer.encode(text), end_id(tokenizer)
+def source_ids(tokenizer: Tokenizer, text: str | np.ndarray) -> np.ndarray:
+    """A text (or its ids) as an encoder-decoder reads it, the end token after it; `<mask>` stands for a mask or a sentinel."""
+    if isinstance(text, str):
+        text = tokenizer.encode_marked(text) if MASK in text else tokenizer.encode(text)
+    ids, end = np.asarray(text, np.int32), end_id(tokenizer)
     return ids if len(ids) and ids[-1] in tokenizer.end_ids else np.append(ids, np.int32(end))
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmjax.config import UsageError, first_line, require
+from lmjax.data.chat import DEFAULT, Chat
 from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import Stored
 
 if TYPE_CHECKING:
-    from lmjax.data.tokenizers import Tokenizer
+    from lmjax.data.library_tokenizer import LibraryTokenizer
 
 TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1')
 LAYER = {
@@ -53,6 +54,12 @@ def import_gguf(path: str, *, scan_layers: bool = False) -> Imported:
     name = os.path.splitext(os.path.basename(path))[0]
     described = file.described()
     return read_checkpoint(name, described, lambda: file, file.tokenizer, label=path, scan_layers=scan_layers)
+
+
+def import_tokenizer(path: str) -> LibraryTokenizer:
+    """The tokenizer of a file, of as many tokens as its network. Raises UsageError as `import_gguf` does."""
+    file = GgufFile(path)
+    return file.tokenizer(file.described()['vocab_size'])
 
 
 class GgufFile:
@@ -126,8 +133,8 @@ class GgufFile:
                 return halves(value, self.value(field, self.value('llama.attention.head_count')))
         return value
 
-    def tokenizer(self, vocab_size: int) -> Tokenizer:
-        """The byte-pair tokenizer in the header."""
+    def tokenizer(self, vocab_size: int) -> LibraryTokenizer:
+        """The byte-pair tokenizer in the header, with its chat template."""
         from lmjax.data.library_tokenizer import LibraryTokenizer
 
         model = self.value('tokenizer.ggml.model')
@@ -139,7 +146,13 @@ class GgufFile:
         merges = self.value('tokenizer.ggml.merges')
         end = self.value('tokenizer.ggml.eos_token_id', -1)
         text = library_json(tokens, merges, special=[i for i, kind in enumerate(types) if kind == CONTROL], cut=CUTS[cut])
-        return LibraryTokenizer(text, size=vocab_size, ends=(end,) if end >= 0 else ())
+        return LibraryTokenizer(text, size=vocab_size, ends=(end,) if end >= 0 else (), chat=self._chat(tokens))
+
+    def _chat(self, tokens: list[str]) -> Chat | None:
+        template = self.value('tokenizer.chat_template', '')
+        ids = {name: self.value(f'tokenizer.ggml.{name}_token_id', -1) for name in ('bos', 'eos')}
+        named = {f'{name}_token': tokens[i] for name, i in ids.items() if 0 <= i < len(tokens)}
+        return Chat({DEFAULT: template}, named) if template else None
 
 
 def _theirs(name: str) -> str:

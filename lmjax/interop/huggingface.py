@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, first_line, require
@@ -14,6 +16,8 @@ from lmjax.interop.folders import fresh_folder
 from lmjax.interop.formats import FORMATS, identify
 from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import TensorFolder, read_json
+from lmjax.interop.tokenizer_files import described_chat, read_chat, read_named, read_optional, read_text, text_of
+from lmjax.interop.vocabulary_files import build_older, find_older, spelled_files
 from lmjax.models.config import TransformerConfig
 from lmjax.models.validate import longest
 from lmjax.ops.positions import POSITIONS
@@ -21,6 +25,7 @@ from lmjax.training.config import Config
 from lmjax.training.workdir import write_json
 
 if TYPE_CHECKING:
+    from lmjax.data.library_tokenizer import LibraryTokenizer
     from lmjax.data.tokenizers import Tokenizer
     from lmjax.types import Tree
 
@@ -34,6 +39,12 @@ FILES = (
     'generation_config.json',
     'tokenizer*.json',
     'special_tokens_map.json',
+    'added_tokens.json',
+    'vocab.json',
+    'merges.txt',
+    'vocab.txt',
+    'chat_template.jinja',
+    'additional_chat_templates/*.jinja',
 )
 
 
@@ -89,30 +100,61 @@ def _ends(folder: str, described: dict[str, Any]) -> tuple[int, ...]:
     return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
 
 
-def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...], *, start: int | None = None) -> Tokenizer | None:
-    """The tokenizer in a folder, None where there is none. Raises UsageError where it does not fit the network.
+def import_tokenizer(name: str) -> LibraryTokenizer:
+    """The tokenizer of `hf:DIR` or `hf:NAME`, whose folder needs to hold nothing else; `name` is what follows the colon.
 
-    `start` is the token that a decoder's text begins with, where config.json names one.
+    Where there is a config.json, it says how many tokens there are and which of them end a text.
+
+    Raises:
+      UsageError: there is none, or one that does not fit the config.json beside it.
+    """
+    folder = find(name)
+    described = read_optional(folder, 'config.json')
+    if described:
+        size, ends = described.get('vocab_size'), _ends(folder, described)
+        require(
+            isinstance(size, int) and size > 0, f'{folder}/config.json: vocab_size', size, 'must be a number; fetch it again'
+        )
+        found = read_tokenizer(folder, described['vocab_size'], ends, start=described.get('decoder_start_token_id'))
+    else:
+        found = read_tokenizer(folder, 0, ())
+    if found is None:
+        raise UsageError(
+            f"hf:{name}: holds no tokenizer.json, nor an older tokenizer's {spelled_files()}; name a folder that does"
+        )
+    return found
+
+
+def read_tokenizer(folder: str, vocab_size: int, ends: tuple[int, ...], *, start: int | None = None) -> LibraryTokenizer | None:
+    """The tokenizer in a folder, None where there is none.
+
+    Args:
+      vocab_size: tokens of the network; 0: there is no network, and the tokenizer itself says what ends a text.
+      start: the token that a decoder's text begins with, where config.json names one.
+
+    Raises:
+      UsageError: it is damaged or does not fit the network.
     """
     from lmjax.data.library_tokenizer import LibraryTokenizer
 
     path = os.path.join(folder, 'tokenizer.json')
-    if not os.path.isfile(path):
+    defaults: Mapping[str, str] = {}
+    if os.path.isfile(path):
+        text = read_text(path)
+    elif older := find_older(folder):
+        text, defaults = build_older(folder, older), older.tokens
+    else:
         return None
-    with open(path, encoding='utf-8') as file:
-        text = file.read()
-    return LibraryTokenizer(text, size=vocab_size, ends=ends, start=start, specials=read_specials(folder))
+    specials, chat = read_specials(folder, defaults), read_chat(folder, defaults)
+    end = text_of(read_named(folder, defaults).get('eos_token'))
+    said = ends if vocab_size else [end] if end else []
+    return LibraryTokenizer(text, size=vocab_size, ends=said, start=start, specials=specials, chat=chat)
 
 
-def read_specials(folder: str) -> dict[str, str]:
+def read_specials(folder: str, defaults: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Role -> the special token that has it, as special_tokens_map.json or tokenizer_config.json says."""
-    named: dict[str, Any] = {}
-    for file in ('special_tokens_map.json', 'tokenizer_config.json'):
-        path = os.path.join(folder, file)
-        named |= read_json(path) if os.path.isfile(path) else {}
-    tokens = {role: named.get(field) for role, field in SPECIAL_FIELDS.items()}
-    tokens = {role: token.get('content') if isinstance(token, dict) else token for role, token in tokens.items()}
-    return {role: token for role, token in tokens.items() if isinstance(token, str)}
+    named = read_named(folder, defaults)
+    return {role: text_of(named[field]) for role, field in SPECIAL_FIELDS.items() if field in named}
 
 
 def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, folder: str, *, dtype: str = 'float32') -> str:
@@ -171,4 +213,6 @@ def library_files(tokenizer: Tokenizer) -> tuple[str, dict[str, Any]]:
     described |= {SPECIAL_FIELDS[role]: text for role, text in texts.items() if role in SPECIAL_FIELDS}
     if tokenizer.end_ids:
         described['eos_token'] = library.id_to_token(tokenizer.end_ids[0])
+    if tokenizer.chat:
+        described |= described_chat(tokenizer.chat)
     return content, described

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from lmjax.config import UsageError, fingerprint
+from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
 from lmjax.data.parallel_text import describe_left_out
@@ -25,12 +26,12 @@ from lmjax.training.metrics import MetricsLog, read_metrics
 from lmjax.training.profile import Profile
 from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
-from lmjax.training.restore import load_params, restore_state, storable
+from lmjax.training.restore import restore_state, storable
 from lmjax.training.scoring import Scorer
 from lmjax.training.state import TrainState, hparams_of, stream
 from lmjax.training.teacher import check_same
 from lmjax.training.workdir import has_begun
-from lmjax.types import Model, Teacher
+from lmjax.types import Model, Teacher, Tree
 
 
 def train(
@@ -41,14 +42,14 @@ def train(
     changed: dict[str, tuple[Any, Any]],
     program: Program | None = None,
     teacher: Teacher | None = None,
-    init_from: str = '',
+    start: Callable[[Model], Tree] | None = None,
     profile: str = '',
     say: Any = print,
 ) -> dict[str, Any]:
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
 
     `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. A `teacher` has been
-    checked by `lmjax.training.teacher.check_teacher`.
+    checked by `lmjax.training.teacher.check_teacher`. `start` gives a fresh run the parameters that it starts from.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
@@ -68,8 +69,9 @@ def train(
         model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
-            outcome = _by_gradient(*args, program=program, teacher=teacher, init_from=init_from, profile=profile)
+            outcome = _by_gradient(*args, program=program, teacher=teacher, start=start, profile=profile)
         else:
+            require(start is None, 'model.kind', config.model.kind, 'counts from nothing; leave out --init_from')
             outcome = _by_counting(model, *args)
         checkpoints.close()
         if outcome.status == 'interrupted':
@@ -117,7 +119,7 @@ def _by_gradient(
     *,
     program: Program | None,
     teacher: Teacher | None,
-    init_from: str,
+    start: Callable[[Model], Tree] | None,
     profile: str,
 ) -> Outcome:
     if program is None or program.model.vocab_size != corpus.tokenizer.vocab_size:
@@ -126,12 +128,11 @@ def _by_gradient(
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        start = load_params(init_from, program.model, flag='--init_from') if init_from else None
+        params = start(program.model) if start else None
         program.compile()
         state = program.init()
-        if start is not None:
-            state = state._replace(params=start)
-            say(f'starts from the parameters of {init_from}')
+        if params is not None:
+            state = state._replace(params=params)
     else:
         recorded = checkpoints.manifest(int(state.step)).meta.get('teacher', '')
         check_same(config.objective.teacher, program.teacher, recorded, workdir)

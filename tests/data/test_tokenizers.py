@@ -227,10 +227,14 @@ def test_a_tokenizer_that_comes_with_a_checkpoint(made):
     assert library.decode([*library.encode('def'), 0, 305]) == 'def'  # the separator, and a row that no token has
     assert (library.vocab_size, library.end_ids, library.lossless) == (310, (0,), True)
     assert not library.byte_lengths[bpe.vocab_size :].any()
+    assert LibraryTokenizer(bpe.contents()['tokenizer.json'], ends=('<|endoftext|>', 'none')).end_ids == (bpe.separator_id,)
     with pytest.raises(UsageError, match=r"data\.tokenizer='library': comes with a checkpoint and is not trained"):
         make('library')
     with pytest.raises(UsageError, match='has 300 tokens and the network 299; the tokenizer and the network do not belong'):
         LibraryTokenizer(bpe.contents()['tokenizer.json'], size=299)
+    huge = bpe.contents()['tokenizer.json'].replace('"Ā":', '"Ā":4000000')  # how the byte 0 is spelled, and before its id
+    with pytest.raises(UsageError, match=r'tokenizer\.json: tokens=4000000\d+: 16,777,216 is the most; fetch it again'):
+        LibraryTokenizer(huge)
     with pytest.raises(UsageError, match=r'tokenizer\.json: not a tokenizer of the tokenizers library'):
         LibraryTokenizer('{}')
 

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 import lmjax
 from experiments import cli, generate
+from lmjax.data.chat import Chat
 from lmjax.data.tokenizers import CharTokenizer
 from lmjax.generate.config import SamplingConfig
 from lmjax.models.config import NgramConfig
@@ -20,6 +21,8 @@ from lmjax.models.ngram import build
 
 text = 'abcdefgh\n' * 20
 tokenizer = CharTokenizer(''.join(sorted(set(text))))
+template = "{% for m in messages %}{{ 'a' if m.role == 'system' else 'b' }}{{ m.content }}{% endfor %}"
+tokenizer.chat = Chat({'default': template}, {})
 model = build(NgramConfig(order=3), vocab_size=tokenizer.vocab_size, seq_len=8)
 config = lmjax.Config(model=NgramConfig(order=3), sample=SamplingConfig(max_new_tokens=12, greedy=True, top_p=0.99))
 run = lmjax.Run('w', config, model, model.fit(tokenizer.encode(text)), tokenizer)
@@ -54,6 +57,9 @@ CASES = {
     'drawn again': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=1', '--top_k=4']},
     'other seed': {'arguments': ['--workdir=w', '--nogreedy', '--temperature=3', '--seed=2', '--top_k=4']},
     'beams': {'arguments': ['--workdir=w', '--prompt=ab', '--num_beams=3', '--num_samples=2']},
+    'chat': {
+        'arguments': ['--workdir=w', '--chat', '--system=b', '--prompt=c', '--max_length=7', '--num_samples=2', '--top_k=1']
+    },
     'short beams': {
         'arguments': ['--workdir=w', '--prompt=ab', '--num_beams=3', '--stop=d', '--length_penalty=-1', '--early_stopping']
     },
@@ -76,6 +82,11 @@ REFUSED = {
         ['--workdir=w', '--prompt=abc', '--max_length=3'],
         '--max_length=3: the prompt alone has 3 tokens; use 4 or more',
     ),
+    'long talk': (
+        ['--workdir=w', '--chat', '--prompt=c', '--max_length=2'],
+        '--max_length=2: the prompt alone has 2 tokens; use 3 or more',
+    ),
+    'no chat': (['--workdir=w', '--system=b', '--prompt=c'], "--system='b': is a message of a chat; add --chat"),
     'character': (['--workdir=w', '--prompt=xa'], "text='x': "),
     'top_p': (['--workdir=w', '--top_p=0'], 'sample.top_p=0.0: must be above 0 and at most 1; 1 turns it off'),
     'temperature': (['--workdir=w', '--temperature=-1'], 'sample.temperature=-1.0: must not be negative; 0 means greedy'),
@@ -130,6 +141,13 @@ def test_beams_print_the_best_first_without_the_settings_of_sampling(answers):
     assert answers['beams']['out'].startswith(f'--- sample 1 of 2\nab{texts[0]}\n--- sample 2 of 2\nab{texts[1]}\n--- ')
     assert found['tokens'] == 24
     assert record(answers['short beams'])['samples'] == [{'text': 'c', 'tokens': 2, 'finish': 'stop'}]
+
+
+def test_a_chat_prints_answers_alone(answers):
+    answer = answers['chat']
+    assert answer['out'].startswith('--- sample 1 of 2\ndef\n--- sample 2 of 2\ndef\n--- ')  # after abbc: four tokens of seven
+    assert record(answer)['prompt'] == 'c'
+    assert [sample['text'] for sample in record(answer)['samples']] == ['def'] * 2
 
 
 def test_the_prompt_may_be_missing_or_come_from_standard_input(answers):

@@ -7,6 +7,7 @@ import pytest
 import lmjax
 from lmjax.config import UsageError
 from lmjax.interop.gguf_file import CUTS, GgufFile, halves, library_json
+from lmjax.interop.sources import import_tokenizer
 from lmjax.models import build
 from lmjax.models.config import TransformerConfig
 
@@ -54,7 +55,7 @@ def tensors(params):
             yield f'blk.{i}.{NAMES[name]}.weight', layer['feed_forward'][f'w_{name}'].T
 
 
-def write(path, params, kind='F32', *, architecture='llama', model='gpt2', cut='gpt-2', leave_out=()):
+def write(path, params, kind='F32', *, architecture='llama', model='gpt2', cut='gpt-2', chat='', leave_out=()):
     writer = gguf.GGUFWriter(str(path), architecture)
     writer.add_block_count(2)
     writer.add_context_length(64)
@@ -70,6 +71,8 @@ def write(path, params, kind='F32', *, architecture='llama', model='gpt2', cut='
     writer.add_token_types([3 if word == '<|end|>' else 1 for word in WORDS])
     writer.add_token_merges(['t h', 'th e', 'Ġ the'])
     writer.add_eos_token_id(WORDS.index('<|end|>'))
+    if chat:
+        writer.add_chat_template(chat)
     for name, value in tensors(params):
         if name in leave_out:
             continue
@@ -93,6 +96,14 @@ def test_a_plain_file_is_the_network_bit_for_bit(tmp_path):
     assert run.config.name == 'a'
     assert run.config.model.norm_eps == 1e-5
     assert run.context == 64
+
+
+def test_the_tokenizer_comes_with_its_chat_template(tmp_path):
+    _, params = network()
+    found = import_tokenizer('gguf:' + write(tmp_path / 'a.gguf', params, chat='{{ eos_token }}'))
+    assert (found.chat.templates, found.chat.tokens) == ({'default': '{{ eos_token }}'}, {'eos_token': '<|end|>'})
+    assert (found.vocab_size, found.end_ids) == (len(WORDS), (WORDS.index('<|end|>'),))
+    assert import_tokenizer('gguf:' + write(tmp_path / 'b.gguf', params)).chat is None
 
 
 # The largest error in units of a block's largest magnitude: half a step of 127; a whole one of 8 at the end that is cut off;

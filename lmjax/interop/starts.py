@@ -1,0 +1,131 @@
+"""What a run takes over from elsewhere when it starts: a tokenizer that is not trained on its text, and parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from lmjax.config import UsageError, differences, require
+from lmjax.data.config import DataConfig
+from lmjax.data.special_tokens import roles_of
+from lmjax.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_class
+from lmjax.interop.sources import import_tokenizer, is_imported
+from lmjax.training.config import Config
+
+if TYPE_CHECKING:
+    from lmjax.types import Model, Tree
+
+OWN = 'library'  # data.tokenizer: the one of --init_from
+CHAT_FILE = 'chat.json'  # of a saved tokenizer, which text has nothing to do with
+SHOWN = 4  # fields named in a line
+
+
+def check_start(init_from: str, data: DataConfig) -> None:
+    """Raises UsageError for a place without parameters, or whose tokenizer cannot be the config's."""
+    if is_imported(init_from):
+        trained = tokenizer_class(data.tokenizer).trainable
+        remedy = f'its words are not those of {init_from}; use --config.data.tokenizer={init_from}'
+        require(not trained, 'data.tokenizer', data.tokenizer, remedy)
+    elif init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
+        raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run, or hf:DIR')
+
+
+def given_tokenizer(data: DataConfig, *, workdir: str = '', init_from: str = '') -> Tokenizer | None:
+    """The tokenizer of a config that names one instead of a kind to train; None where it is trained on the text.
+
+    Args:
+      workdir: of a run that has begun: the one that it keeps is taken, and what the config names need no longer exist.
+      init_from: what the run starts from, whose tokenizer data.tokenizer='library' means.
+
+    Raises:
+      UsageError: it is not to be had, or the config contradicts it.
+    """
+    if tokenizer_class(data.tokenizer).trainable:
+        return None
+    if workdir:
+        found = load_tokenizer(os.path.join(workdir, 'tokenizer'))
+    elif data.tokenizer == OWN:
+        remedy = 'is the tokenizer of --init_from; give that, or name one: byte, char, word, bpe, hf:DIR'
+        require(bool(init_from), 'data.tokenizer', data.tokenizer, remedy)
+        found = _tokenizer_of(init_from)
+    else:
+        found = import_tokenizer(data.tokenizer).with_roles(roles_of(data))
+    remedy = f'the tokenizer {data.tokenizer} has {found.vocab_size} tokens; use 0, which means as many'
+    require(data.vocab_size in (0, found.vocab_size), 'data.vocab_size', data.vocab_size, remedy)
+    if missing := [role for role in roles_of(data) if role not in found.specials]:
+        raise UsageError(f'data.specials={data.specials!r}: the tokenizer {data.tokenizer} has no {missing[0]!r}; leave it out')
+    return found
+
+
+def _tokenizer_of(start: str) -> Tokenizer:
+    return import_tokenizer(start) if is_imported(start) else load_tokenizer(os.path.join(start, 'tokenizer'))
+
+
+def with_vocabulary(config: Config, tokenizer: Tokenizer | None) -> Config:
+    """The config with the size of a tokenizer that it was given."""
+    if tokenizer is None:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, vocab_size=tokenizer.vocab_size))
+
+
+def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Model, *, say: Any = print) -> Tree:
+    """The parameters of another run or of an imported checkpoint, for a network of `config`.
+
+    What the two configs compute differently is said, since parameters of equal shapes do not tell it.
+
+    Raises:
+      UsageError: names or shapes differ, or the words.
+    """
+    from lmjax.training.checkpoint.structure import check_fits, describe, flatten
+    from lmjax.training.restore import load_params
+    from lmjax.training.workdir import read_config
+
+    if is_imported(init_from):
+        import jax
+
+        from lmjax.interop.sources import import_checkpoint
+
+        scan_layers = getattr(config.model, 'scan_layers', False)
+        theirs, params, other = import_checkpoint(init_from, scan_layers=scan_layers)
+        check_words(init_from, tokenizer, other, theirs.data.vocab_size)
+        _say_differences(init_from, theirs.model, config.model, say)
+        like = jax.eval_shape(model.init, jax.random.key(0), {})
+        check_fits(describe(flatten(params)), describe(flatten(like)), name=f'--init_from={init_from!r}')
+        say(f'starts from the parameters of {init_from}')
+        return params
+    other = load_tokenizer(os.path.join(init_from, 'tokenizer'))
+    check_words(init_from, tokenizer, other, other.vocab_size)
+    _say_differences(init_from, read_config(init_from).model, config.model, say)
+    params = load_params(init_from, model, flag='--init_from')
+    say(f'starts from the parameters of {init_from}')
+    return params
+
+
+def check_words(init_from: str, tokenizer: Tokenizer, other: Tokenizer | None, vocab_size: int) -> None:
+    """Raises UsageError unless a run's tokens mean what those of its start mean, which may have no tokenizer but a size."""
+    size = tokenizer.vocab_size
+    require(size == vocab_size, f'--init_from={init_from!r}: tokens', vocab_size, f'the run has {size}; use its tokenizer')
+    if other is not None and _words(tokenizer) != _words(other):
+        remedy = 'and its parameters would read other words; use its text and data settings, or --config.data.tokenizer=library'
+        raise UsageError(f'--init_from={init_from!r}: has another tokenizer than this run, {remedy}')
+
+
+def _words(tokenizer: Tokenizer) -> dict[str, str]:
+    return {name: text for name, text in tokenizer.contents().items() if name != CHAT_FILE}
+
+
+def _say_differences(init_from: str, theirs: Any, ours: Any, say: Any) -> None:
+    from lmjax.interop.formats import canonical
+    from lmjax.models.config import TransformerConfig
+
+    if isinstance(theirs, TransformerConfig) and isinstance(ours, TransformerConfig):
+        was, now = canonical(theirs), canonical(ours)
+        found = {field: (was[field], now[field]) for field in was if was[field] != now[field]}
+    else:
+        found = differences(theirs, ours)
+    told = {
+        field: pair for field, pair in found.items() if field not in ('context', 'max_length', 'dropout', 'init', 'init_scale')
+    }
+    for field, (was, now) in list(told.items())[:SHOWN]:
+        say(f'note: model.{field}={now!r} here and {was!r} in {init_from}')
