@@ -43,7 +43,7 @@ def train(
     from lmjax.training.workdir import check_workdir, has_begun, open_run
 
     check_workdir(workdir)
-    begun, takes, found = has_begun(workdir), config.data.tokenizer == 'teacher', None
+    begun, takes = has_begun(workdir), config.data.tokenizer == 'teacher'
     if not begun:
         check_start(init_from, config.data)
     given = None if takes else given_tokenizer(config.data, workdir=workdir if begun else '', init_from=init_from)
@@ -62,9 +62,8 @@ def train(
         check_accelerator()
         if profile:
             parse_span(profile)
+        found = _load_teacher(config.objective.teacher) if config.objective.teacher else None
         program = None
-        if config.objective.teacher:
-            found = _load_teacher(config.objective.teacher)
         try:
             preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -74,16 +73,20 @@ def train(
     finally:
         preparing.terminate()
         preparing.wait()
-    corpus = prepare(config.data, tokenizer=found.tokenizer if takes and found is not None else given)
-    teacher = None if found is None else _as_teacher(found, config, corpus.tokenizer)
+    corpus = prepare(config.data, tokenizer=found.tokenizer if takes and found else given)
+    teacher = _as_teacher(found, config, corpus.tokenizer) if found else None
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
-        say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
-        return {'status': 'complete', 'steps': config.train.steps}
+        return _complete(config, workdir, say)
     start = functools.partial(start_params, init_from, config, corpus.tokenizer, say=say) if init_from else None
     train_on = functools.partial(run.train, config, workdir, corpus, changed=changed, profile=profile, say=say)
     return train_on(program=program, teacher=teacher, start=start)
+
+
+def _complete(config: Config, workdir: str, say: Any) -> dict[str, Any]:
+    say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
+    return {'status': 'complete', 'steps': config.train.steps}
 
 
 @dataclasses.dataclass(frozen=True)

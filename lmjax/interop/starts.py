@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmjax.config import UsageError, differences, require
 from lmjax.data.config import DataConfig
+from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.special_tokens import roles_of
 from lmjax.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_class
 from lmjax.interop.sources import import_tokenizer, is_imported
@@ -48,14 +49,19 @@ def given_tokenizer(data: DataConfig, *, workdir: str = '', init_from: str = '')
     elif data.tokenizer == OWN:
         remedy = 'is the tokenizer of --init_from; give that, or name one: byte, char, word, bpe, hf:DIR'
         require(bool(init_from), 'data.tokenizer', data.tokenizer, remedy)
-        found = _tokenizer_of(init_from)
+        found = _with_roles(_tokenizer_of(init_from), data)
     else:
-        found = import_tokenizer(data.tokenizer).with_roles(roles_of(data))
+        found = _with_roles(import_tokenizer(data.tokenizer), data)
     remedy = f'the tokenizer {data.tokenizer} has {found.vocab_size} tokens; use 0, which means as many'
     require(data.vocab_size in (0, found.vocab_size), 'data.vocab_size', data.vocab_size, remedy)
     if missing := [role for role in roles_of(data) if role not in found.specials]:
         raise UsageError(f'data.specials={data.specials!r}: the tokenizer {data.tokenizer} has no {missing[0]!r}; leave it out')
     return found
+
+
+def _with_roles(tokenizer: Tokenizer, data: DataConfig) -> Tokenizer:
+    """A checkpoint's tokenizer with the special tokens that a config asks for beside its own."""
+    return tokenizer.with_roles(roles_of(data)) if isinstance(tokenizer, LibraryTokenizer) else tokenizer
 
 
 def _tokenizer_of(start: str) -> Tokenizer:
@@ -88,13 +94,14 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
 
         scan_layers = getattr(config.model, 'scan_layers', False)
         theirs, params, other = import_checkpoint(init_from, scan_layers=scan_layers)
+        other = other and _with_roles(other, config.data)
         check_words(init_from, tokenizer, other, theirs.data.vocab_size)
         _say_differences(init_from, theirs.model, config.model, say)
         like = jax.eval_shape(model.init, jax.random.key(0), {})
         check_fits(describe(flatten(params)), describe(flatten(like)), name=f'--init_from={init_from!r}')
         say(f'starts from the parameters of {init_from}')
         return params
-    other = load_tokenizer(os.path.join(init_from, 'tokenizer'))
+    other = _with_roles(load_tokenizer(os.path.join(init_from, 'tokenizer')), config.data)
     check_words(init_from, tokenizer, other, other.vocab_size)
     _say_differences(init_from, read_config(init_from).model, config.model, say)
     params = load_params(init_from, model, flag='--init_from')

@@ -112,6 +112,21 @@ def test_parameters_come_from_a_checkpoint_of_the_same_words(folder, make, tmp_p
         start_params(out, config, exported, wide, say=said.append)
 
 
+def test_a_role_may_be_added_on_a_row_that_a_checkpoint_does_not_use(folder, make, tmp_path):
+    (folder / 'config.json').write_text('{"vocab_size": 300, "eos_token_id": 0}')
+    plain, out = import_tokenizer(str(folder)), f'hf:{tmp_path}/out'
+    config = make(out, specials=('separator',))
+    model = build(config.model, vocab_size=300, seq_len=16)
+    params = jax.jit(model.init)(jax.random.key(0), {})
+    export_folder(config, params, plain, out.removeprefix('hf:'))
+    for tokenizer in (out, 'library'):
+        data = dataclasses.replace(config.data, tokenizer=tokenizer)
+        given = given_tokenizer(data, init_from=out)
+        assert given.specials == {'separator': 283}
+        found = start_params(out, dataclasses.replace(config, data=data), given, model, say=list)
+        jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_elsewhere(folder, make, tmp_path):
     name, workdir, out = f'hf:{folder}', str(tmp_path / 'run'), str(tmp_path / 'out')
@@ -181,7 +196,7 @@ def test_what_does_not_agree_is_one_clear_line(folder, make, tmp_path):
             make(name, vocab_size=9).data
         ),
         r"data\.specials=\('mask',\): the tokenizer library has no 'mask'; leave it out": lambda: given_tokenizer(
-            make('library', specials=('mask',)).data, init_from=name
+            make('library', specials=('mask',)).data, init_from=str(tmp_path / 'bpe')
         ),
         r"data\.tokenizer='char': its words are not those of hf:.*; use --config\.data\.tokenizer=hf:": lambda: check_start(
             name, make('char').data
