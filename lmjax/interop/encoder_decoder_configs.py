@@ -113,6 +113,7 @@ def bart_write(config: TransformerConfig) -> dict[str, Any]:
     return {
         **sizes,
         **{f'encoder_{part}': sizes[f'decoder_{part}'] for part in ALIKE},
+        'forced_eos_token_id': None,  # theirs would be forced at the end of every text unless it is said
         'scale_embedding': c.embed_scale,
         'activation_function': theirs_of(PLAIN, c.feed_forward),
         'tie_word_embeddings': True,

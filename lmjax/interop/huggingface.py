@@ -176,7 +176,7 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     vocab_size = params['embedding']['tokens'].shape[0]
     ends = list(tokenizer.end_ids) if tokenizer else []
     ids = {'eos_token_id': ends[0] if len(ends) == 1 else ends or None, 'bos_token_id': ends[0] if ends else None}
-    if tokenizer and {'start', 'end'} & set(tokenizer.specials):
+    if tokenizer and (model.encoder_depth or {'start', 'end'} & set(tokenizer.specials)):
         ids['decoder_start_token_id'] = find_start(tokenizer)
     described = {
         'architectures': [form.architecture],

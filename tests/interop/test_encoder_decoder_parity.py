@@ -1,5 +1,6 @@
 """Every encoder-decoder against transformers: the same numbers from the same weights, in and out."""
 
+import dataclasses
 import json
 import pathlib
 import warnings
@@ -11,12 +12,18 @@ import pytest
 from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
 from zoo import ENCODER_DECODERS, FIRST
 
+import lmjax
 from lmjax.config import UsageError
+from lmjax.data.special_tokens import start_id, with_specials
+from lmjax.data.tokenizers import tokenizer_class
 from lmjax.generate.beams import search
 from lmjax.generate.config import SamplingConfig
 from lmjax.generate.decode import stream
+from lmjax.generate.text import generate_text, source_ids
 from lmjax.interop.huggingface import export_folder, import_folder
 from lmjax.interop.tensors import TensorFolder, write_tensors
+from lmjax.models import build
+from lmjax.models.families import FAMILIES
 from lmjax.types import Inputs
 
 torch = pytest.importorskip('torch')
@@ -128,6 +135,35 @@ def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_
     assert_same_weights(model, loaded)
     assert_close(theirs_of(loaded, IDS, SOURCE).logits.numpy(), theirs_of(model, IDS, SOURCE).logits.numpy())
     assert_reads_again(again, config, params)
+
+
+@pytest.mark.parametrize('name', ['t5-tiny', pytest.param('bart-tiny', marks=pytest.mark.slow)])
+def test_text_out_of_an_export_is_the_same_there(name, tmp_path):
+    """With our special tokens: what stands for a mask, the end of a source, and where a decoder begins."""
+    import transformers
+
+    lines = ['import os\n', 'def f(x):\n    return x\n', 'self.name = name\n'] * 3
+    role = 'sentinel_0' if name.startswith('t5') else 'mask'
+    tokenizer = with_specials(tokenizer_class('bpe').train(lines, lines, 280), [role])
+    model = dataclasses.replace(FAMILIES[name].model, depth=1, encoder_depth=1, init='fan_in', init_scale=2.0, max_length=0)
+    config = lmjax.Config(model=model, data=lmjax.DataConfig(seq_len=32))
+    network = build(model, vocab_size=tokenizer.vocab_size, seq_len=32)
+    params = jax.jit(network.init)(jax.random.key(1), {'init_scale': 2.0})
+    folder = str(tmp_path / 'out')
+    export_folder(config, params, tokenizer, folder)
+    run, theirs = lmjax.load(f'hf:{folder}'), transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert run.generate('self.<mask> = name', max_new_tokens=9, greedy=True) == generate_text(
+        network, params, tokenizer, 'self.<mask> = name', SamplingConfig(max_new_tokens=9, greedy=True)
+    )
+    source = source_ids(run.tokenizer, 'self.<mask> = name')
+    text = 'self.' + tokenizer.special_texts()[role] + ' = name'
+    assert source.tolist() == [*transformers.AutoTokenizer.from_pretrained(folder)(text).input_ids, tokenizer.separator_id]
+    found = theirs.generate(torch.tensor(source)[None], max_new_tokens=9, do_sample=False, num_beams=1)[0].tolist()
+    sampling, start = SamplingConfig(max_new_tokens=9, greedy=True), start_id(run.tokenizer)
+    own = stream(run.model, run.params, [[start]], sampling, stop_ids=run.tokenizer.end_ids, sources=[source])
+    own = np.concatenate(list(own), axis=1)[0].tolist()
+    assert len(set(own)) > 2
+    assert found == [start, *(token for token in own if token >= 0)]
 
 
 def test_a_bias_of_the_logits_that_is_not_zero_is_refused(zoo, tmp_path):
