@@ -103,7 +103,7 @@ COUNTS = {
 HARDLY_TRAINABLE = {'textbook'}  # no residual and no norm: gradients shrink, which is what it is there to show
 # The laws that compile gradients twice: some networks meet them at once, these in slow, the others in full.
 DEARER_LAWS_FAST = {'gpt2', 'lstm', 'ngram'}
-DEARER_LAWS_SLOW = {'multi_query', 'alternating', 'encoder', 'encoder_decoder'}
+DEARER_LAWS_SLOW = {'alternating', 'encoder', 'encoder_decoder'}
 every_network = pytest.mark.parametrize('name', NETWORKS)
 LATER = {name: pytest.mark.slow if name in DEARER_LAWS_SLOW else pytest.mark.full for name in NETWORKS}
 fewer_networks = pytest.mark.parametrize(
@@ -376,8 +376,11 @@ def test_rematerialisation_changes_work_but_no_number(name, remat):
     assert work[1] > work[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', sorted(set(NETWORKS) - HARDLY_TRAINABLE))
+IN_TIME = {'gpt2', 'bfloat16', 'elman', 'gru'} | DEARER_LAWS_SLOW  # for CI; the others wait for the full run
+WHEN = {name: pytest.mark.slow if name in IN_TIME else pytest.mark.full for name in sorted(set(NETWORKS) - HARDLY_TRAINABLE)}
+
+
+@pytest.mark.parametrize('name', [pytest.param(name, marks=mark) for name, mark in WHEN.items()])
 def test_overfits_32_tokens(name):
     net = network(name)
     require_trait(net, 'trainable')

@@ -108,10 +108,14 @@ def test_gpt3_is_as_large_as_its_name_says(name):
     np.testing.assert_allclose(parameters(name), float(number) * {'m': 1e6, 'b': 1e9}[unit], rtol=0.02)
 
 
-SOON = {'bert'}  # the others wait for the slow step
+FIRST, SOON = {'bert'}, {'gpt2', 'gemma2', 't5', 'bart'}  # at once, and in the slow step; the others wait for the full run
 
 
-@pytest.mark.parametrize('kind', [pytest.param(kind, marks=[] if kind in SOON else [pytest.mark.slow]) for kind in KINDS])
+def when(kind):
+    return [] if kind in FIRST else [pytest.mark.slow if kind in SOON else pytest.mark.full]
+
+
+@pytest.mark.parametrize('kind', [pytest.param(kind, marks=when(kind)) for kind in KINDS])
 def test_a_tiny_one_learns_a_text_by_heart(kind):
     """Also a check that shrinking keeps what makes the family: the fields that differ are sizes."""
     config, published = FAMILIES[f'{kind}-tiny'].model, FAMILIES[KINDS[kind]].model
