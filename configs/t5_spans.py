@@ -1,7 +1,9 @@
 """A small T5: an encoder-decoder that tells hidden spans of Python's standard library from all that is around them.
 
-python -m experiments.train --config=configs/t5_spans.py --workdir=runs/t5_spans
-python -m experiments.generate --workdir=runs/t5_spans --prompt='for i in <mask>(len(items)):'
+    python -m experiments.train --config=configs/t5_spans.py --workdir=runs/t5_spans
+    python -m experiments.generate --workdir=runs/t5_spans --prompt='for i in <mask>(len(items)):'
+
+4,922,112 parameters; on the standard library 4.35 nats a token of a target, its sentinels counted (perplexity 77.5).
 """
 
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, SamplingConfig, TrainConfig, TransformerConfig
