@@ -37,5 +37,5 @@ def get_config() -> Config:
         train=TrainConfig(steps=800, batch_size=32, eval_every=100, eval_batches=20),
         sample=SamplingConfig(greedy=True, max_new_tokens=16),
         log=LogConfig(prompts=('def __init__(self, name):\n        self.name = <mask>\n', 'for i in <mask>(len(items)):\n')),
-        next_step='tell the whole text instead, as BART does: --config.objective.kind=denoise and another --workdir',
+        next_step='hide more: --config.objective.mask_fraction=0.3 --config.data.sentinels=16 and another --workdir',
     )

@@ -49,6 +49,8 @@ def vocabulary(config: lmjax.Config) -> int:
 
     if size := expected_vocabulary(config.data):
         return size
+    if config.data.tokenizer == 'teacher':
+        return lmjax.load(config.objective.teacher).model.vocab_size
     given = given_tokenizer(config.data)
     return given.vocab_size if given else prepare(config.data).tokenizer.vocab_size
 

@@ -62,7 +62,7 @@ def train(
         check_accelerator()
         if profile:
             parse_span(profile)
-        found = _load_teacher(config.objective.teacher) if config.objective.teacher else None
+        found = _load_teacher(config) if config.objective.teacher else None
         program = None
         try:
             preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
@@ -123,6 +123,8 @@ class Run:
 
         from lmjax.types import Inputs
 
+        remedy = 'this network reads no source; put it before the ids'
+        require(self.model.traits.sourced or source_ids is None, 'source_ids', source_ids, remedy)
         given = {'ids': ids} if source_ids is None else {'ids': ids, 'source_ids': source_ids}
         rows = {name: np.atleast_2d(np.asarray(value, np.int32)) for name, value in given.items()}
         for name, value in rows.items():
@@ -150,7 +152,7 @@ class Run:
           messages: each `{'role': 'user', 'content': 'text'}`; roles are those that the template knows.
           tools: JSON schemas of functions, for templates that tell the network of them.
           template: which one, where the checkpoint has several; '': the default, or the one for tools.
-          settings: SamplingConfig's fields.
+          settings: SamplingConfig's fields; what is not given is as the run's config has it.
 
         Raises:
           UsageError: no chat template, messages that it refuses, or bad settings.
@@ -161,7 +163,7 @@ class Run:
             settings.get('num_samples'),
             'a chat has one answer; leave it out',
         )
-        sampling = sampling_of(settings)
+        sampling = sampling_of(settings, self.config.sample)
         return self._continue(self.chat_ids(messages, tools=tools, template=template), sampling)[0]
 
     def chat_ids(
@@ -214,15 +216,15 @@ class Run:
             raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
 
 
-def sampling_of(settings: Mapping[str, Any]) -> SamplingConfig:
-    """SamplingConfig of its fields by name; raises UsageError for another name."""
+def sampling_of(settings: Mapping[str, Any], base: SamplingConfig | None = None) -> SamplingConfig:
+    """SamplingConfig of its fields by name, the others as in `base`; raises UsageError for another name."""
     from lmjax.generate.config import SamplingConfig
 
     names = [field.name for field in dataclasses.fields(SamplingConfig)]
     for name in settings:
         if name not in names:
             raise UsageError(f'{name}={settings[name]!r}: no such setting; choose from: {", ".join(names)}')
-    return SamplingConfig(**settings)
+    return dataclasses.replace(base or SamplingConfig(), **settings)
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:
@@ -251,10 +253,12 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
 
 
-def _load_teacher(name: str) -> Run:
+def _load_teacher(config: Config) -> Run:
     """The network that `objective.teacher` names. Raises UsageError that says so where it cannot be had."""
+    from lmjax.data.parallel_text import with_separator
     from lmjax.interop.sources import is_imported
 
+    name = config.objective.teacher
     if not is_imported(name) and not os.path.isdir(name):
         remedy = "there is no such folder; name a run's, hf:DIR, hf:NAME or gguf:FILE, and keep it until the run is complete"
         raise UsageError(f'objective.teacher={name!r}: {remedy}')
@@ -263,7 +267,8 @@ def _load_teacher(name: str) -> Run:
     except UsageError as error:
         raise UsageError(f'objective.teacher={name!r}: cannot be loaded: {error}') from error
     require(found.tokenizer is not None, 'objective.teacher', name, 'has no tokenizer to read with; add its tokenizer.json')
-    return found
+    is_paired = config.objective.reads == 'seq2seq'
+    return dataclasses.replace(found, tokenizer=with_separator(found.tokenizer)) if is_paired else found
 
 
 def _as_teacher(found: Run, config: Config, tokenizer: Any) -> Teacher:

@@ -36,9 +36,14 @@ class Marks(NamedTuple):
 def marks_of(tokenizer: Tokenizer, objective: ObjectiveConfig) -> Marks:
     """Of a tokenizer; where its words begin and its sentences end only if the objective asks for it."""
     inside, within = tokenizer.word_flags() if objective.whole_words else (None, None)
-    stops = tokenizer.sentence_ends() if objective.kind == 'denoise' and objective.shuffle_sentences else None
+    stops = tokenizer.sentence_ends() if reading_of(objective) == 'denoise' and objective.shuffle_sentences else None
     ends = find_start(tokenizer), find_end(tokenizer)
     return Marks(tokenizer.byte_lengths > 0, tokenizer.specials, inside, within, stops, *ends)
+
+
+def reading_of(objective: ObjectiveConfig) -> str:
+    """The row of CORRUPTIONS by which an objective's batches are made: its own, or the one that a student shares."""
+    return objective.reads if objective.kind == 'distill' else objective.kind
 
 
 def plain_marks(vocab_size: int, *, sentinels: int = 0) -> Marks:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lmjax.config import UsageError
+from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.special_tokens import missing
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import Tokenizer
@@ -31,6 +32,11 @@ def halves(documents: Iterable[str]) -> list[str]:
     return [half for document in documents for half in split_pair(document)]
 
 
+def with_separator(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer itself, or where a checkpoint's has no separator, with one: no network ever reads it."""
+    return tokenizer.with_roles(('separator',)) if isinstance(tokenizer, LibraryTokenizer) else tokenizer
+
+
 def need_separator(source: str, roles: Iterable[str]) -> None:
     """Raises UsageError unless a tokenizer with these roles can join the pairs of a source."""
     if 'separator' not in roles:
@@ -45,8 +51,15 @@ def encode_pairs(documents: Sequence[str], tokenizer: Tokenizer) -> list[np.ndar
     """
     separator = tokenizer.specials['separator']
     sources, targets = zip(*map(split_pair, documents), strict=True)
-    sides = [[bare(ids, tokenizer) for ids in tokenizer.encode_documents(side)] for side in (sources, targets)]
+    sides = [[bare(ids, tokenizer) for ids in encode_halves(side, tokenizer)] for side in (sources, targets)]
     return [np.concatenate([source, [separator], target]).astype(np.int32) for source, target in zip(*sides, strict=True)]
+
+
+def encode_halves(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Ids of texts that are no documents, which a word tokenizer would end with a newline."""
+    if isinstance(tokenizer, LibraryTokenizer):
+        return tokenizer.encode_documents(texts)  # many at a time
+    return [tokenizer.encode(text) for text in texts]
 
 
 def bare(ids: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:

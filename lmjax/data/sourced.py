@@ -33,14 +33,16 @@ def ends_of(marks: Marks) -> Ends:
 
 
 def texts_of(batch: Batch, store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
-    """Ids, B x T int32, and which of them are the row's text, B x T bool: no padding, and no separator before all else.
+    """Ids, B x T int32, and which of them are the row's text, B x T bool: no padding, and no separator at either end.
 
-    A target that began with the separator would begin as texts end.
+    A target that began with the separator would begin as texts end; one that ended with it would end twice.
     """
     ids_BxT, segments_BxT = np.asarray(batch.inputs.ids), batch.inputs.segments
     real_BxT = np.ones(ids_BxT.shape, bool) if segments_BxT is None else np.asarray(segments_BxT) > 0
     if store.separator_id is not None:
-        real_BxT = real_BxT & ~((np.arange(ids_BxT.shape[1])[None] == 0) & (ids_BxT == store.separator_id))
+        index_T = np.arange(ids_BxT.shape[1])[None]
+        edge_BxT = (index_T == 0) | (index_T == real_BxT.sum(axis=1)[:, None] - 1)
+        real_BxT = real_BxT & ~(edge_BxT & (ids_BxT == store.separator_id))
     return ids_BxT, real_BxT
 
 

@@ -30,7 +30,9 @@ def fill_mask(
     Raises:
       UsageError: the text holds no mask, the tokenizer has none, or the text is longer than the network's context.
     """
+    require(not model.traits.sourced, 'model', 'encoder-decoder', 'tells what is hidden as a text of its own; generate it')
     ids = tokenizer.encode_marked(text)
+    require('mask' in tokenizer.specials, 'data.specials', tuple(tokenizer.specials)[:3], 'this tokenizer has no mask; add it')
     at = np.flatnonzero(ids == tokenizer.specials['mask'])
     require(len(at) > 0, 'prompt', text, "write '<mask>' where a word is to be told")
     require(1 <= count <= model.vocab_size, 'count', count, f'use 1 to {model.vocab_size}')

@@ -166,7 +166,7 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     require(dtype in DTYPES, '--dtype', dtype, f'choose one of: {", ".join(DTYPES)}')
     model = config.model
     if not isinstance(model, TransformerConfig):
-        raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only decoders can be exported')
+        raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only transformers can be exported')
     context = model.context or config.data.seq_len
     if POSITIONS[model.position].learned:
         context = model.max_length or longest(model, config.data.seq_len)  # they know the table's length alone

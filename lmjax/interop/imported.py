@@ -61,9 +61,9 @@ def read_checkpoint(
     source = tensors()
     model = dataclasses.replace(form.held(model, source.index), scan_layers=scan_layers)
     params = read_params(source, form, model, vocab_size)
-    data = DataConfig(
-        tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, model.context - bool(model.encoder_depth))
-    )
+    room = model.context - bool(model.encoder_depth)  # an end token follows both sides of an encoder-decoder
+    layout = 'documents' if model.encoder_depth else 'windows'
+    data = DataConfig(tokenizer='library', vocab_size=vocab_size, seq_len=min(WINDOW, room), layout=layout)
     sample = SamplingConfig(greedy=True)  # what transformers does unless it is asked
     objective = ObjectiveConfig(kind='seq2seq' if model.encoder_depth else 'causal' if model.causal else 'masked')
     config = Config(name, data=data, model=model, objective=objective, train=TrainConfig(eval_batch_size=1), sample=sample)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lmjax.config import UsageError
 from lmjax.data.corpus import Corpus, compressor_lines
 from lmjax.data.tokenizers import MASK
 from lmjax.generate.fill import fill_mask
@@ -73,12 +74,18 @@ def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
         return ''  # no token is ever told: what the head says is as it was born
     reader = objective.reader(model)
     for prompt in config.log.prompts:
-        if not model.traits.cached:
-            parts += _fillings(config, corpus, model, params, prompt)
-            continue
-        texts = generate_text(reader, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
-        parts += [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
+        try:
+            parts += _said_of(config, corpus, model, reader, params, prompt)
+        except UsageError as error:  # a prompt that the network cannot read must not cost the report
+            parts.append(f'--- {prompt!r}: {error}\n')
     return '\n'.join(parts)
+
+
+def _said_of(config: Config, corpus: Corpus, model: Model, reader: Model, params: Any, prompt: str) -> list[str]:
+    if not model.traits.cached:
+        return _fillings(config, corpus, model, params, prompt)
+    texts = generate_text(reader, params, corpus.tokenizer, prompt, config.sample, context=context_of(config, model))
+    return [f'--- sample {i + 1} of {prompt!r}\n{text}\n' for i, text in enumerate(texts)]
 
 
 def _fillings(config: Config, corpus: Corpus, model: Model, params: Any, prompt: str) -> list[str]:

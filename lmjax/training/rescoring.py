@@ -8,7 +8,7 @@ from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
-from lmjax.data.parallel_text import SIGN, describe_left_out, pairs_left_out
+from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
 from lmjax.data.sources import need_pairs
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
@@ -33,6 +33,7 @@ def rescore(
     if text is not None and source:
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
     objective = objective_of(config.objective)
+    tokenizer = with_separator(tokenizer) if objective.paired else tokenizer
     store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
@@ -71,10 +72,12 @@ def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, pai
     if text is not None:
         is_pair = text.count(SIGN) == 1
         require(is_pair or not paired, 'text', text[:40], f'{who} scores pairs; give SOURCE<TAB>TARGET')
+        if paired:
+            need_separator('text', tokenizer.specials)
         return encode_text(text, tokenizer, paired=paired)
+    if paired:
+        need_pairs(*(('source', source) if source else ('data.source', config.data.source)), who)
     if not source:
         own = tokenizer_class(config.data.tokenizer).trainable
         return prepare(config.data, tokenizer=None if own else tokenizer).valid
-    if paired:
-        need_pairs('source', source, who)
     return prepare_eval(source, tokenizer, config.data)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.corpus import Corpus
@@ -132,7 +133,8 @@ def _by_gradient(
         program.compile()
         state = program.init()
         if params is not None:
-            state = state._replace(params=params)
+            average = None if state.ema is None else jax.tree.map(jnp.copy, params)  # a copy: the step takes over its state
+            state = state._replace(params=params, ema=average)
     else:
         recorded = checkpoints.manifest(int(state.step)).meta.get('teacher', '')
         check_same(config.objective.teacher, program.teacher, recorded, workdir)

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from lmjax.config import require
+from lmjax.data.marks import reading_of
 from lmjax.models import build
+from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.checkpoint.structure import flatten
 from lmjax.training.config import Config
 from lmjax.types import Inputs, Model, Teacher, Tree
@@ -38,13 +40,22 @@ def check_teacher(
     objective, name = config.objective, config.objective.teacher
     remedy = f"its tokens are not those of objective.teacher={name!r}; set data.tokenizer='teacher' to use these"
     require(teacher_tokenizer.digest == tokenizer.digest, 'data.tokenizer', config.data.tokenizer, remedy)
-    reads = teacher_config.objective.reads if teacher_config.objective.kind == 'distill' else teacher_config.objective.kind
-    remedy = f'objective.teacher={name!r} was trained on {reads!r}; use that, or another teacher'
-    require(objective.reads == reads, 'objective.reads', objective.reads, remedy)
+    _check_reading(config, teacher, teacher_config)
     remedy = f'objective.teacher={name!r} reads {context} tokens at once; use {context} or less'
     require(context is None or config.data.seq_len <= context, 'data.seq_len', config.data.seq_len, remedy)
     if objective.hidden:
         _check_widths(config, teacher)
+
+
+def _check_reading(config: Config, teacher: Teacher, teacher_config: Config) -> None:
+    objective, name = config.objective, config.objective.teacher
+    if teacher.model.traits.sourced and teacher_config.data.tokenizer == 'library':  # imported: nothing says what taught it
+        remedy = f'objective.teacher={name!r} reads a source; use spans, denoise or seq2seq'
+        require('sourced' in OBJECTIVES[objective.reads].needs, 'objective.reads', objective.reads, remedy)
+        return
+    reads = reading_of(teacher_config.objective)
+    remedy = f'objective.teacher={name!r} was trained on {reads!r}; use that, or another teacher'
+    require(objective.reads == reads, 'objective.reads', objective.reads, remedy)
 
 
 def _check_widths(config: Config, teacher: Teacher) -> None:

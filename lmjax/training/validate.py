@@ -9,7 +9,7 @@ import jax
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
-from lmjax.data.marks import expected_marks
+from lmjax.data.marks import expected_marks, reading_of
 from lmjax.data.parallel_text import need_separator
 from lmjax.data.sources import is_paired, need_pairs
 from lmjax.data.spans import check_sentinels
@@ -45,7 +45,7 @@ def validate(config: Config) -> None:
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
     objective = objective_of(config.objective)
-    reads = config.objective.reads if objective.taught else config.objective.kind
+    reads = reading_of(config.objective)
     require(
         train.accumulate == 1 or objective.separable,
         'train.accumulate',

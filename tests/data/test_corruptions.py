@@ -259,20 +259,28 @@ def test_padded_pairs_have_no_label():
 
 
 def test_a_text_counts_once_if_it_has_a_token():
-    """Contrastive: rows stay as they are; those of padding alone, as at the end of an evaluation, count for nothing."""
+    """Contrastive: rows are texts as they are read by themselves; those of padding alone, at an evaluation's end, are none."""
     objective = ObjectiveConfig(kind='contrastive')
     for layout in ('documents', 'windows'):
         corrupt = corruption_of(objective, MARKS)
         before = list(eval_batches(STORE, seq_len=64, batch_size=7, layout=layout))
         after = list(eval_batches(STORE, seq_len=64, batch_size=7, layout=layout, corrupt=corrupt))
         for one, other in zip(before, after, strict=True):
-            np.testing.assert_array_equal(one.inputs.ids, other.inputs.ids)
             np.testing.assert_array_equal(other.weights[:, 0], (one.weights > 0).any(axis=1))
             assert other.targets.shape == other.weights.shape == (7, 1)
         assert 0 < after[-1].weights.sum() < 7
     row = batch_at(STORE, DataConfig(seq_len=64), 3, seed=1, batch_size=4, corrupt=corruption_of(objective, MARKS))
-    assert row.inputs.segments is None
     np.testing.assert_array_equal(row.weights, np.ones((4, 1)))
+
+
+@pytest.mark.parametrize('separator_id', [0, None])
+def test_a_text_of_a_row_is_all_of_it_and_nothing_else(separator_id):
+    texts = [[5, 6, 7], [8, 9, 5, 6], [7, 8], [9, 9, 9, 5, 5]]
+    store = memory_store([np.array(text) for text in texts], text_bytes=1, vocab_size=10, separator_id=separator_id)
+    corrupt = corruption_of(ObjectiveConfig(kind='contrastive'), MARKS)
+    (batch,) = eval_batches(store, seq_len=8, batch_size=4, layout='documents', corrupt=corrupt)
+    rows = [ids[segments > 0].tolist() for ids, segments in zip(batch.inputs.ids, batch.inputs.segments, strict=True)]
+    assert rows == texts
 
 
 def test_a_student_reads_as_its_teacher_does():

@@ -82,7 +82,8 @@ ROUNDED = {name: name.partition('-')[2] for name in PUBLISHED if name.startswith
 def parameters(name, **changes):
     family = FAMILIES[name]
     config = dataclasses.replace(family.model, **changes)
-    model = build(config, vocab_size=family.vocab_size, seq_len=family.context)
+    ends = bool(config.encoder_depth and config.max_length)  # both sides of an encoder-decoder have a token more than the text
+    model = build(config, vocab_size=family.vocab_size, seq_len=family.context - ends)
     shapes = jax.eval_shape(model.init, jax.random.key(0), {})
     return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(shapes))
 
