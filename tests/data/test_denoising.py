@@ -123,6 +123,8 @@ def test_sentences_end_where_the_text_says_so():
     marks = marks_of(tokenizer, objective)
     assert bytes(np.flatnonzero(marks.stops).tolist()) == b'!.?'
     assert marks_of(tokenizer, BART).stops is None
+    student = ObjectiveConfig(kind='distill', reads='denoise')
+    np.testing.assert_array_equal(marks_of(tokenizer, student).stops, marks.stops)
     assert (marks.start, marks.end) == (256, 256)
     text = 'One... Two! Is it 3? four'
     batch = counting([len(text)], len(text))

@@ -180,9 +180,11 @@ def test_patience_stops_early_and_stays_stopped(make, workdir):
     assert train(config, workdir)[0]['status'] == 'complete'
 
 
-def test_init_from_takes_over_the_parameters(make, tmp_path):
+@pytest.mark.parametrize('ema', [0.0, 0.99])
+def test_init_from_takes_over_the_parameters(make, tmp_path, ema):
+    """And begins an average with them."""
     train(make(), str(tmp_path / 'first'))
-    config = make(optim={'learning_rate': 1e-9})
+    config = make(optim={'learning_rate': 1e-9, 'ema': ema})
     outcome, _ = train(config, str(tmp_path / 'second'), init_from=str(tmp_path / 'first'))
     first = read_metrics(str(tmp_path / 'first'), 'valid')[-1]
     np.testing.assert_allclose(outcome['loss_nats'], first['loss_nats'], rtol=1e-5)

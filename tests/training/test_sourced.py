@@ -14,6 +14,7 @@ from lmjax import (
     ObjectiveConfig,
     OptimConfig,
     RecurrentConfig,
+    SamplingConfig,
     TrainConfig,
     TransformerConfig,
     UsageError,
@@ -79,13 +80,19 @@ def test_pairs_are_learned_and_scored(sourced, tmp_path):
             run.evaluate(**scored)
 
 
-def test_a_run_says_which_pairs_it_leaves_out(sourced, tmp_path):
+def test_a_run_says_which_pairs_it_leaves_out(tmp_path):
     lines = ['a b c a\ta c b a\n'] * 20 + ['a b ' * 9 + '\t' + 'b a ' * 9 + '\n', 'c a\ta c\n', 'c a\ta c\n', 'c a\ta c\n']
     (tmp_path / 'pairs.tsv').write_text(''.join(lines))
     config = config_of('seq2seq', source=f'pairs:{tmp_path}/pairs.tsv', cache_dir=str(tmp_path / 'cache'))
     config.train = dataclasses.replace(config.train, steps=1)
+    config.log = dataclasses.replace(config.log, prompts=('a b ' * 9, 'a b'))
+    config.model = TransformerConfig(width=8, depth=1, encoder_depth=1, heads=2)
+    config.sample = SamplingConfig(max_new_tokens=2)
     said = []
     lmjax.train(config, str(tmp_path / 'run'), say=said.append)
+    samples = (tmp_path / 'run' / 'samples.txt').read_text()
+    assert 'source=37: tokens, and the network reads 15; shorten it' in samples  # and the run ended as it should
+    assert "--- sample 1 of 'a b'" in samples
     assert 'data.seq_len=15 leaves out 1 of the 4 valid pairs; with 73 every one fits' in said
 
 
