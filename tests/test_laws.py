@@ -103,7 +103,7 @@ COUNTS = {
 HARDLY_TRAINABLE = {'textbook'}  # no residual and no norm: gradients shrink, which is what it is there to show
 # The laws that compile gradients twice: some networks meet them at once, these in slow, the others in full.
 DEARER_LAWS_FAST = {'gpt2', 'lstm', 'ngram'}
-DEARER_LAWS_SLOW = {'alternating', 'encoder', 'encoder_decoder'}
+DEARER_LAWS_SLOW = {'alternating', 'encoder_decoder'}
 every_network = pytest.mark.parametrize('name', NETWORKS)
 LATER = {name: pytest.mark.slow if name in DEARER_LAWS_SLOW else pytest.mark.full for name in NETWORKS}
 fewer_networks = pytest.mark.parametrize(
@@ -364,8 +364,8 @@ def test_scan_over_layers_equals_the_loop(name):
         ('gpt2', 'full'),
         pytest.param('gpt2', 'dots', marks=pytest.mark.slow),
         pytest.param('rotary_window', 'dots', marks=pytest.mark.slow),  # in a scan
-        pytest.param('rotary_window', 'full', marks=pytest.mark.slow),
-        pytest.param('grouped', 'full', marks=pytest.mark.slow),
+        pytest.param('rotary_window', 'full', marks=pytest.mark.full),
+        pytest.param('grouped', 'full', marks=pytest.mark.full),
     ],
 )
 def test_rematerialisation_changes_work_but_no_number(name, remat):

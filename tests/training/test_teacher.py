@@ -99,8 +99,14 @@ def test_an_lstm_learns_from_a_transformer_and_goes_on_later(tmp_path):
         train(config, student, extend=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', ['imported', 'counted', 'masked'])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        pytest.param('imported', marks=pytest.mark.slow),
+        pytest.param('counted', marks=pytest.mark.full),
+        pytest.param('masked', marks=pytest.mark.full),
+    ],
+)
 def test_teachers_of_every_kind(tmp_path, kind):
     """Someone else's checkpoint with its tokenizer, counts, and an encoder whose hidden states are learned too."""
     teacher, student, objective = str(tmp_path / 'teacher'), LSTM, ObjectiveConfig()
