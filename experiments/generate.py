@@ -81,11 +81,12 @@ def main(_: Sequence[str]) -> int:
 
 def _continue(run: Any, prompt: str) -> None:
     """What follows a prompt, answers a chat, or is told of a source (of which a decoder has one token to begin with)."""
-    if run.model.traits.sourced and not _CHAT.value:
-        _print(run, prompt, prompt, _sampling(run, 1))
-        return
-    ids = run.chat_ids(_messages(prompt)) if _CHAT.value else run.tokenizer.encode(prompt)
-    _print(run, prompt, ids, _sampling(run, 1 if run.model.traits.sourced else len(ids)))
+    sourced, ids = run.model.traits.sourced, prompt
+    if _CHAT.value:
+        ids = run.chat_ids(_messages(prompt))
+    elif not sourced:
+        ids = run.tokenizer.encode(prompt)
+    _print(run, prompt, ids, _sampling(run, 1 if sourced else len(ids)))
 
 
 def _messages(prompt: str) -> list[dict[str, str]]:

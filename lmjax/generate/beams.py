@@ -112,8 +112,11 @@ def stream_best(
     check(model, [prompt], sampling, context)
     sources = None if source is None else [source]
     pad_sources(model, sources, rows=1, limit=context or 0)
-    found = partial(search, model, params, [prompt], sampling, context=context, stop_ids=stop_ids, sources=sources)
-    return (find().tokens[0] for find in [found])
+
+    def found() -> Iterator[np.ndarray]:
+        yield search(model, params, [prompt], sampling, context=context, stop_ids=stop_ids, sources=sources).tokens[0]
+
+    return found()
 
 
 def check(model: Model, prompts: Sequence[np.ndarray], sampling: SamplingConfig, context: int | None) -> list[np.ndarray]:

@@ -105,7 +105,7 @@ def pad_sources(
     lengths_B = np.array([len(row) for row in checked])
     longest = int(lengths_B.max())
     require(not limit or longest <= limit, 'source', longest, f'tokens, and the network reads {limit}; shorten it')
-    width = min(power_of_two(longest), limit or longest + power_of_two(longest))
+    width = padded_width(longest, limit)
     ids_BxS = np.stack([np.pad(row, (0, width - len(row))) for row in checked])
     return ids_BxS, np.arange(width)[None] < lengths_B[:, None]
 
@@ -225,8 +225,7 @@ def window_start(start: int, length: int, *, limit: int) -> int:
 def left_pad(windows: Sequence[np.ndarray], *, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Windows as one array, zeros on the left, as wide as a power of two that fits the limit; and their lengths."""
     lengths_B = np.array([len(window) for window in windows], np.int32)
-    width = power_of_two(int(lengths_B.max()))
-    width = min(width, limit) if limit else width
+    width = padded_width(int(lengths_B.max()), limit)
     return np.stack([np.pad(window, (width - len(window), 0)) for window in windows]), lengths_B
 
 
@@ -235,6 +234,11 @@ def padded_inputs(ids_BxP: Any, lengths_B: Any) -> Inputs:
     length = ids_BxP.shape[1]
     offset_BxP = jnp.arange(length)[None] - (length - lengths_B)[:, None]
     return Inputs(ids_BxP, jnp.maximum(offset_BxP, 0), (offset_BxP >= 0).astype(jnp.int32))
+
+
+def padded_width(length: int, limit: int) -> int:
+    """How wide rows of up to `length` tokens are made, so that few shapes are compiled; 0: the network has no limit."""
+    return min(power_of_two(length), limit) if limit else power_of_two(length)
 
 
 def power_of_two(length: int) -> int:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
-from lmjax.generate.decode import power_of_two
+from lmjax.generate.decode import padded_width, power_of_two
 from lmjax.ops.pooling import POOLINGS, unit
 from lmjax.types import Inputs, Model
 
@@ -49,8 +49,7 @@ def embed_texts(
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for start in range(0, len(order), ROWS):
         part = order[start : start + ROWS]
-        longest = power_of_two(len(ids[part[-1]]))
-        width = min(longest, context) if context else longest
+        width = padded_width(len(ids[part[-1]]), context or 0)
         rows = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
         ids_BxT = np.stack([np.pad(ids[i], (0, width - len(ids[i]))) for i in rows]).astype(np.int32)
         lengths_B = np.array([len(ids[i]) for i in rows], np.int32)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from lmjax.config import UsageError, require
-from lmjax.generate.decode import power_of_two
+from lmjax.generate.decode import padded_width
 from lmjax.types import Inputs, Model
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def fill_mask(
     require(1 <= count <= model.vocab_size, 'count', count, f'use 1 to {model.vocab_size}')
     if context and len(ids) > context:
         raise UsageError(f'prompt={text[:40]!r}...: has {len(ids)} tokens and the network reads {context}; shorten it')
-    width = min(power_of_two(len(ids)), context or len(ids) + power_of_two(len(ids)))
+    width = padded_width(len(ids), context or 0)
     padded = np.pad(ids, (0, width - len(ids)))[None]
     segments = (np.arange(width) < len(ids)).astype(np.int32)[None]
     logits = np.asarray(_logits_at(model.apply, model.score, params, padded, segments, at.astype(np.int32)), np.float64)

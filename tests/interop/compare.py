@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
+import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import lmjax
 from lmjax.interop.checkpoints import plan
 from lmjax.interop.formats import FORMATS
-from lmjax.interop.huggingface import import_folder
+from lmjax.interop.huggingface import export_folder, import_folder
+from lmjax.types import Inputs
 
 IDS = np.random.default_rng(0).integers(5, 37, (2, 24))
 
@@ -49,6 +52,30 @@ def assert_same_weights(model, loaded):
     assert set(before) == set(after)
     for name, value in before.items():
         assert value.equal(after[name]), name
+
+
+def there_and_back(model, folder, scan_layers, again, auto=None):
+    """What transformers loads (as `auto`) of a network that we read and wrote again, bit for bit; our config, parameters."""
+    config, params, _ = import_folder(folder, scan_layers=scan_layers)
+    export_folder(config, params, None, again)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of transformers about itself
+        loaded = (auto or type(model)).from_pretrained(again, attn_implementation='eager').eval()
+    assert_same_weights(model, loaded)
+    assert_reads_again(again, config, params)
+    return loaded, config, params
+
+
+def assert_decodes_step_by_step(run, source, theirs):
+    """Six tokens at once, then one at a time; `theirs`(ids, past) goes through the cache of transformers."""
+    apply, score = jax.jit(run.model.apply), jax.jit(run.model.score)
+    cache, past, start = run.model.init_cache(run.params, 2, 24, source), None, 0
+    for end in (6, *range(7, 25)):
+        out = apply(run.params, Inputs(jnp.asarray(IDS[:, start:end])), cache)
+        cache = out.cache
+        found = theirs(IDS[:, start:end], past)
+        past, start = found.past_key_values, end
+        assert_close(score(run.params, out.hidden), found.logits.numpy())
 
 
 def assert_reads_again(folder, config, params):

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import pathlib
-import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
+from compare import IDS, assert_close, assert_decodes_step_by_step, assert_same_gradients, forward, imported, there_and_back
 from zoo import ENCODER_DECODERS, FIRST
 
 import lmjax
@@ -87,17 +86,12 @@ def test_loss_and_gradients(zoo, name):
 
 @dear
 def test_decoding_through_the_cache_step_by_step(zoo, name):
-    """Six tokens at once, then one at a time; transformers goes through its own cache."""
     model, folder = zoo(name)
-    run = imported(folder)
-    apply, score = jax.jit(run.model.apply), jax.jit(run.model.score)
-    cache, past, start = run.model.init_cache(run.params, 2, 24, (SOURCE, MASK)), None, 0
-    for end in (6, *range(7, 25)):
-        out = apply(run.params, Inputs(jnp.asarray(IDS[:, start:end])), cache)
-        cache = out.cache
-        theirs = theirs_of(model, IDS[:, start:end], SOURCE, MASK, past_key_values=past, use_cache=True)
-        past, start = theirs.past_key_values, end
-        assert_close(score(run.params, out.hidden), theirs.logits.numpy())
+
+    def theirs(ids, past):
+        return theirs_of(model, ids, SOURCE, MASK, past_key_values=past, use_cache=True)
+
+    assert_decodes_step_by_step(imported(folder), (SOURCE, MASK), theirs)
 
 
 @dear
@@ -126,15 +120,8 @@ def test_greedy_and_beam_search_find_the_same(zoo, name):
 @pytest.mark.parametrize('scan_layers', [False, True])
 def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_layers, tmp_path):
     model, folder = zoo(name)
-    config, params, _ = import_folder(folder, scan_layers=scan_layers)
-    again = str(tmp_path / 'again')
-    export_folder(config, params, None, again)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of transformers about itself
-        loaded = type(model).from_pretrained(again, attn_implementation='eager').eval()
-    assert_same_weights(model, loaded)
+    loaded, _, _ = there_and_back(model, folder, scan_layers, str(tmp_path / 'again'))
     assert_close(theirs_of(loaded, IDS, SOURCE).logits.numpy(), theirs_of(model, IDS, SOURCE).logits.numpy())
-    assert_reads_again(again, config, params)
 
 
 @pytest.mark.parametrize('name', ['t5-tiny', pytest.param('bart-tiny', marks=pytest.mark.slow)])

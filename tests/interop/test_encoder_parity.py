@@ -1,16 +1,15 @@
 """Every encoder against transformers: the same numbers from the same weights, in and out."""
 
 import pathlib
-import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
+from compare import IDS, assert_close, assert_same_gradients, forward, imported, there_and_back
 from zoo import ENCODERS, FIRST
 
-from lmjax.interop.huggingface import export_folder, import_folder
+from lmjax.interop.huggingface import import_folder
 from lmjax.interop.tensors import TensorFolder, write_tensors
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.types import Batch, Inputs
@@ -130,14 +129,7 @@ def theirs_with_gradient(model, types):
 @pytest.mark.parametrize('scan_layers', [False, True])
 def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_layers, tmp_path):
     model, folder = zoo(name)
-    config, params, _ = import_folder(folder, scan_layers=scan_layers)
-    again = str(tmp_path / 'again')
-    export_folder(config, params, None, again)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of transformers about itself
-        loaded = type(model).from_pretrained(again, attn_implementation='eager').eval()
-    assert_same_weights(model, loaded)
-    assert_reads_again(again, config, params)
+    there_and_back(model, folder, scan_layers, str(tmp_path / 'again'))
 
 
 def test_older_spellings_and_copies_of_tied_tensors_are_read(zoo, tmp_path):

@@ -1,17 +1,14 @@
 """Every family against transformers: the same numbers from the same weights, in and out."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import IDS, assert_close, assert_reads_again, assert_same_gradients, assert_same_weights, forward, imported
+from compare import IDS, assert_close, assert_decodes_step_by_step, assert_same_gradients, forward, imported, there_and_back
 from zoo import FIRST, ODD
 
 from lmjax.generate.config import SamplingConfig
 from lmjax.generate.decode import stream
-from lmjax.interop.huggingface import export_folder, import_folder
 from lmjax.models import build
 from lmjax.types import Inputs
 
@@ -84,18 +81,13 @@ def test_loss_and_gradients(zoo, name):
 
 @dear
 def test_decoding_through_the_cache_step_by_step(zoo, name):
-    """Six tokens at once, then one at a time; transformers goes through its own cache."""
     model, folder = zoo(name)
-    run = imported(folder)
-    apply, score = jax.jit(run.model.apply), jax.jit(run.model.score)
-    cache, past, start = run.model.init_cache(run.params, 2, 24), None, 0
-    for end in (6, *range(7, 25)):
-        out = apply(run.params, Inputs(jnp.asarray(IDS[:, start:end])), cache)
-        cache = out.cache
+
+    def theirs(ids, past):
         with torch.no_grad():
-            theirs = model(torch.tensor(IDS[:, start:end]), past_key_values=past, use_cache=True)
-        past, start = theirs.past_key_values, end
-        assert_close(score(run.params, out.hidden), theirs.logits.numpy())
+            return model(torch.tensor(ids), past_key_values=past, use_cache=True)
+
+    assert_decodes_step_by_step(imported(folder), None, theirs)
 
 
 @dear
@@ -115,16 +107,9 @@ def test_there_and_back_again_bitwise_and_transformers_loads_it(zoo, name, scan_
     from transformers import AutoModelForCausalLM
 
     model, folder = zoo(name)
-    config, params, _ = import_folder(folder, scan_layers=scan_layers)
-    again = str(tmp_path / 'again')
-    export_folder(config, params, None, again)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of transformers about itself
-        loaded = AutoModelForCausalLM.from_pretrained(again, attn_implementation='eager').eval()
+    loaded, config, params = there_and_back(model, folder, scan_layers, str(tmp_path / 'again'), auto=AutoModelForCausalLM)
     assert not loaded.training
-    assert_same_weights(model, loaded)
     np.testing.assert_array_equal(logits_of(loaded, IDS), logits_of(model, IDS))
-    assert_reads_again(again, config, params)
     if scan_layers:
         one = build(config.model, vocab_size=37, seq_len=24)
         hidden = jax.jit(one.apply)(params, Inputs(jnp.asarray(IDS))).hidden
