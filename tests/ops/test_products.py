@@ -31,6 +31,17 @@ def test_product_and_its_gradients(transposed, inner):
     np.testing.assert_allclose(dstored.T if transposed else dstored, expected_dw, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('inner', [6, 7])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_one_row_is_a_row_of_many(inner, dtype):
+    x, w = draw(4, inner).astype(dtype), draw(inner, 5, seed=1).astype(dtype)
+    alone = product(x[2:3], w)
+    assert alone.dtype == dtype
+    np.testing.assert_allclose(
+        *(y.astype('float32') for y in (alone[0], product(x, w)[2])), rtol=1e-5 if dtype == 'float32' else 2e-2
+    )
+
+
 @pytest.mark.parametrize('widths', [(3, 5), (5, 3)])
 @pytest.mark.parametrize('batch', [0, 2])
 def test_sum_over_rows(widths, batch):
