@@ -8,6 +8,7 @@ from typing import Any
 
 _WHERE = {
     'train': 'lmjax.api',
+    'finetune': 'lmjax.api',
     'load': 'lmjax.api',
     'Run': 'lmjax.api',
     'doctor': 'lmjax.installation',

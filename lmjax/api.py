@@ -84,6 +84,24 @@ def train(
     return train_on(program=program, teacher=teacher, start=start)
 
 
+def finetune(config: Config, workdir: str, *, init: str = '', extend: bool = False, say: Any = print) -> dict[str, Any]:
+    """Trains a config as `train` does, on the network and the tokenizer of `init`, whatever the config says of these.
+
+    Args:
+      init: a checkpoint as 'hf:DIR', 'hf:NAME' or 'gguf:FILE', or another run's folder; '': the config's own network, from
+        scratch. Dropout and precision are the config's.
+
+    Raises:
+      UsageError: as `train`.
+    """
+    from lmjax.interop.starts import taken_over
+    from lmjax.training.workdir import has_begun
+
+    if init:
+        config = taken_over(config, init, workdir=workdir if has_begun(workdir) else '')
+    return train(config, workdir, extend=extend, init_from=init, say=say)
+
+
 def _complete(config: Config, workdir: str, say: Any) -> dict[str, Any]:
     say(f'{workdir}: the run is complete; see report.html, or train on with --extend --config.train.steps=...')
     return {'status': 'complete', 'steps': config.train.steps}
@@ -199,6 +217,27 @@ class Run:
         pooling = pooling or self.config.objective.pooling
         return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
 
+    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """The class of each text by a run of objective.kind='classify': `label`, and the `probabilities` of all by name.
+
+        A text is cleaned and cut as training did it.
+
+        Raises:
+          UsageError: the run tells no classes, or a text has no token.
+        """
+        from lmjax.data.cleaning import edited
+        from lmjax.generate.embed import tell_classes
+
+        classes, data = self.config.objective.classes, self.config.data
+        kind = self.config.objective.kind
+        require(bool(classes), 'objective.kind', kind, "this network tells no classes; train one with 'classify'")
+        rows = self.tokenizer.encode_documents([edited(text, data) for text in texts])
+        for row, text in zip(rows, texts, strict=True):
+            require(len(row) > 0, 'text', text, 'has no token; leave it out')
+        found = tell_classes(self.model, self.params, rows, context=data.seq_len)
+        told = [dict(zip(classes, map(float, row), strict=True)) for row in found]
+        return [{'label': max(each, key=each.__getitem__), 'probabilities': each} for each in told]
+
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.
 
@@ -242,14 +281,14 @@ def load(workdir: str, *, step: int | None = None) -> Run:
         require(step is None, 'step', step, f'{workdir} is one checkpoint and has no steps; leave it out')
         return _load_imported(workdir)
     from lmjax.data.tokenizers import load_tokenizer
-    from lmjax.models import build
+    from lmjax.training.network import network_of
     from lmjax.training.restore import load_params
     from lmjax.training.workdir import read_config
 
     keep_compiled_programs()
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
-    model = build(config.model, vocab_size=tokenizer.vocab_size, seq_len=config.data.seq_len)
+    model = network_of(config, tokenizer.vocab_size)
     return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
 
 

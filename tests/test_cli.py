@@ -28,6 +28,8 @@ def run(module, *arguments, timeout=120):
         ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--config.mesh.data=99'], ['mesh', 'needs 99 devices']),
         ('train', ['--config=configs/gpt_char.py', '--workdir=w', '--wrokdir=w'], ['wrokdir', 'workdir']),
         ('evaluate', ['--workdir=/nowhere'], ["--workdir='/nowhere'", 'holds no run']),
+        ('finetune', ['--config=configs/tasks/sentiment.py', '--workdir=w'], ['--init: missing', '--init=none']),
+        ('predict', ['--workdir=w'], ['--input: missing']),
         ('inspect', ['--config=configs/ngram.py'], ['as large as its text asks for']),
         ('inspect', ['--config=configs/family.py:gpt-2'], ["family='gpt-2'", 'gpt2-xl']),
         ('convert', ['--workdir=w'], ['either --from=hf:DIR or --to=hf:DIR']),

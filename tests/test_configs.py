@@ -15,7 +15,8 @@ from lmjax.optim import build_optimizer
 from lmjax.training.state import hparams_of, init_state
 from lmjax.training.validate import validate
 
-FILES = [path for path in sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')) if path.stem != '__init__']
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = [path for path in sorted((ROOT / 'configs').rglob('*.py')) if path.stem != '__init__']
 # Parameters at a vocabulary: published or by arithmetic, see each docstring.
 COUNTS = {
     'gpt2_small': (50257, 124_439_808),
@@ -27,7 +28,7 @@ every_config = pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem
 
 
 def load(path):
-    return importlib.import_module(f'configs.{path.stem}').get_config()
+    return importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts)).get_config()
 
 
 def parameters(config, vocab_size):

@@ -50,7 +50,7 @@ def commands(path):
 
 def documents():
     pages = [
-        path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').glob('*.py')]
+        path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('*.py')]
     ]
     return [str(page) for page in sorted(pages) if page.name != '__init__.py']
 
@@ -69,9 +69,10 @@ def test_the_flags_of_every_documented_command_parse(page):
 
 
 def test_every_preset_names_its_command():
-    for path in sorted((ROOT / 'configs').glob('*.py')):
+    for path in sorted((ROOT / 'configs').rglob('*.py')):
+        name = path.relative_to(ROOT).as_posix()
         if path.name != '__init__.py':
-            assert any(f'--config=configs/{path.name}' in ' '.join(arguments) for arguments in commands(f'configs/{path.name}'))
+            assert any(f'--config={name}' in ' '.join(arguments) for arguments in commands(name))
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ OWNERS = {
     'tokenizers': ('lmjax/data/', 'lmjax/interop/huggingface.py', 'lmjax/interop/vocabulary_files.py'),
     'jinja2': ('lmjax/data/chat_worker.py',),
     'safetensors': ('lmjax/interop/tensors.py',),
+    'sklearn': ('lmjax/objectives/classification.py',),
     'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
 }
@@ -56,6 +57,7 @@ HEAVY_AT_TOP = (
     'tokenizers',
     'torch',
     'safetensors',
+    'sklearn',
     'huggingface_hub',
 )
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))

@@ -41,6 +41,13 @@ def edits(data: DataConfig) -> list[tuple[str, Callable[[str], str]]]:
     return chosen
 
 
+def edited(text: str, data: DataConfig) -> str:
+    """A text as `clean` leaves it."""
+    for _, edit in edits(data):
+        text = edit(text)
+    return text
+
+
 def clean(documents: Iterable[str | None], data: DataConfig, counts: Counter[str]) -> Iterator[str]:
     """Documents that stay, as they will be tokenised; adds to `counts`: read, kept, dropped_*, changed_*."""
     steps = edits(data)

@@ -7,7 +7,7 @@ from lmjax.config import free
 
 @dataclasses.dataclass
 class DataConfig:
-    source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, pairs:GLOB, copy, ...
+    source: str = 'stdlib'  # a row of SOURCES, with its argument: stdlib, text:GLOB, jsonl:GLOB#field, labelled:GLOB, copy, ...
     # a row of TOKENIZERS: byte, char, word, bpe; hf:DIR or hf:NAME: that checkpoint's, for which text that spells one of its
     # special tokens is that token, as in transformers; library: that of what the run starts from, with --init_from;
     # teacher: that of objective.teacher
@@ -19,7 +19,8 @@ class DataConfig:
     seq_len: int = 256  # tokens in a window
     layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)
     order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)
-    valid_fraction: float = 0.1  # the last tenth in source order; for stdlib, every tenth file
+    valid_source: str = ''  # another source to validate on, of the same kind; empty: a share of this one
+    valid_fraction: float = 0.1  # the last tenth in source order; for stdlib every tenth file, for labelled every tenth text
     normal_form: str = ''  # Unicode normal form: NFC, NFKC, NFD, NFKD, or none
     strip_control: bool = False  # remove control characters other than tab, newline and carriage return
     deduplicate: bool = False  # drop exact repeats of a document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import hashlib
 import json
@@ -22,7 +23,8 @@ from lmjax.caches import user_cache
 from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
-from lmjax.data.parallel_text import encode_pairs, halves, need_separator
+from lmjax.data.labelled import classes_of, part_labels
+from lmjax.data.parallel_text import encode_pairs, halves, need_separator, split_pair
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
@@ -62,27 +64,36 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
     if source.paired:
         need_separator(source.name, tokenizer.specials if tokenizer else roles_of(data))
     kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *roles_of(data)]
-    key = store_key(source, data, [*kind, fraction])
+    held_out = open_held_out(source, data)
+    key = store_key(source, data, [*kind, held_out.digest if held_out else fraction])
     folder = cache_folder(data) / key
-    meta = build_once(folder, lambda temporary: build_corpus(temporary, source, data, tokenizer))
+    meta = build_once(folder, lambda temporary: build_corpus(temporary, source, held_out, data, tokenizer))
     tokenizer = tokenizer or load_tokenizer(folder / 'tokenizer')
     train, valid = (read_stream(folder, name, meta) for name in ('train', 'valid'))
     return Corpus(train, valid, tokenizer, meta['counts'], key, source.provenance, folder)
 
 
-def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig) -> TokenStore:
-    """A whole source as one stream, cleaned as `data` says and encoded by a run's tokenizer."""
+def open_held_out(source: Source, data: DataConfig) -> Source | None:
+    """What `data.valid_source` names. Raises UsageError where its documents are of another kind than those of the source."""
+    if not data.valid_source:
+        return None
+    found = open_source(data.valid_source)
+    alike = (found.paired, found.labelled) == (source.paired, source.labelled)
+    require(alike, 'data.valid_source', data.valid_source, f'holds documents of another kind than {source.name}')
+    return found
+
+
+def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig, *, classes: Sequence[str] = ()) -> TokenStore:
+    """A whole source as one stream, cleaned as `data` says and encoded by a run's tokenizer; `classes` are the run's."""
     source = open_source(source_name)
     if source.paired:
         need_separator(source.name, tokenizer.specials)
-    folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest])
+    folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest, *classes])
 
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
-        return {
-            'counts': counts,
-            'streams': {'whole': encode_stream(temporary, 'whole', texts, tokenizer, paired=source.paired)},
-        }
+        stream = encode_stream(temporary, 'whole', texts, tokenizer, paired=source.paired, classes=classes)
+        return {'counts': counts, 'streams': {'whole': stream}}
 
     return read_stream(folder, 'whole', build_once(folder, build))
 
@@ -147,19 +158,30 @@ def split_documents(
     raise AssertionError('the boundary lies inside the text')
 
 
-def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Tokenizer | None) -> dict[str, Any]:
+def build_corpus(
+    folder: Path, source: Source, held_out: Source | None, data: DataConfig, tokenizer: Tokenizer | None
+) -> dict[str, Any]:
     """Writes both streams, the tokenizer and the held-out text into a folder; returns its meta."""
-    texts, counts = read_documents(source, data)
-    train, valid = split_documents(texts, data.valid_fraction, interleaved=source.interleaved, whole=source.paired)
+    train, counts = read_documents(source, data)
+    if held_out is None:
+        train, valid = split_documents(train, data.valid_fraction, interleaved=source.interleaved, whole=source.paired)
+    else:
+        valid, more = read_documents(held_out, data)
+        counts = dict(Counter(counts) + Counter(more))
     if not train or not valid:
-        raise UsageError(f'data.source={source.name!r}: too little text to split ({len(texts)} documents); give more text')
+        count = len(train) + len(valid)
+        raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
+    classes = classes_of(train) if source.labelled else ()
     if tokenizer is None:
-        shown, every = (halves(part) if source.paired else part for part in (train, texts))
-        tokenizer = with_specials(tokenizer_class(data.tokenizer).train(shown, every, data.vocab_size), roles_of(data))
+        shown, unseen = (texts_of(part, source) for part in (train, valid))
+        own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)
+        tokenizer = with_specials(own, roles_of(data))
     tokenizer.save(folder / 'tokenizer')
-    (folder / 'valid.txt').write_bytes(utf8(''.join(valid))[:COMPRESSED_BYTES])
+    plain = texts_of(valid, source) if source.labelled else valid
+    (folder / 'valid.txt').write_bytes(utf8(''.join(plain))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}
-    streams = {name: encode_stream(folder, name, part, tokenizer, paired=source.paired) for name, part in splits.items()}
+    encode = functools.partial(encode_stream, folder, tokenizer=tokenizer, paired=source.paired, classes=classes)
+    streams = {name: encode(name, part) for name, part in splits.items()}
     for name, part in splits.items():
         counts |= {
             f'{name}_documents': len(part),
@@ -169,11 +191,22 @@ def build_corpus(folder: Path, source: Source, data: DataConfig, tokenizer: Toke
     return {'counts': counts, 'streams': streams}
 
 
-def encode_stream(folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> dict[str, Any]:
-    """Encodes documents a few million characters at a time and writes them."""
+def texts_of(documents: Sequence[str], source: Source) -> list[str]:
+    """What of a source's documents is text: of pairs both halves, and no labels."""
+    if source.labelled:
+        return [split_pair(document)[0] for document in documents]
+    return halves(documents) if source.paired else list(documents)
+
+
+def encode_stream(
+    folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool, classes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Encodes documents a few million characters at a time and writes them; with `classes` they are texts with labels."""
+    texts, labels = part_labels(texts, classes) if classes else (texts, None)
     ids = (ids for batch in batches(texts) for ids in encode_documents(batch, tokenizer, paired=paired))
-    meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
-    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': paired}
+    write = functools.partial(write_stream, folder, name, ids, labels=labels)
+    meta = write(vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
+    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': paired, 'classes': list(classes)}
 
 
 def encode_documents(texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'denoise': denoise,
     'seq2seq': sequences,
     'contrastive': texts,
+    'classify': texts,
     'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
 

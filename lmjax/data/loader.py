@@ -12,6 +12,7 @@ from lmjax.data.config import DataConfig
 from lmjax.data.marks import Corruption
 from lmjax.data.packing import PLANS, Plan, read_rows
 from lmjax.data.shuffle import hashed, permuted
+from lmjax.data.sources import is_labelled
 from lmjax.data.store import TokenStore, memory_store
 from lmjax.data.windows import (
     WINDOW_ORDERS,
@@ -117,7 +118,8 @@ def batch_at(
 def example_batch(data: DataConfig, *, batch_size: int, corrupt: Corruption | None = None) -> Batch:
     """A batch of zeros, of the shapes that every batch of a config has."""
     documents = [np.zeros(data.seq_len + 2, np.int32)] * batch_size
-    store = memory_store(documents, text_bytes=0, vocab_size=1)
+    labels = np.zeros(batch_size, np.int32) if is_labelled(data.source) else None
+    store = memory_store(documents, text_bytes=0, vocab_size=1, labels=labels)
     return batch_at(store, data, 0, seed=0, batch_size=batch_size, corrupt=corrupt)
 
 

@@ -31,12 +31,14 @@ def cut_documents(store: TokenStore, seq_len: int) -> tuple[np.ndarray, np.ndarr
     """(starts, lengths) of pieces of at most seq_len tokens, each of which has a next token in its own document.
 
     With separators the next one ends the document; without, the last token has no target and is left out. Pairs are not cut:
-    those of more than seq_len tokens are left out.
+    those of more than seq_len tokens are left out. Of a document with a label there is the first piece alone.
     """
     lengths = np.diff(store.doc_offsets) - (store.separator_id is None)
     counts = -(-lengths // seq_len)
     if store.paired:
         counts *= np.diff(store.doc_offsets) <= seq_len
+    if store.labels is not None:
+        counts = np.minimum(counts, 1)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.repeat(store.doc_offsets[:-1], counts) + number * seq_len
     return starts, np.minimum(np.repeat(lengths, counts) - number * seq_len, seq_len)
@@ -88,7 +90,10 @@ def best_fit(pieces: np.ndarray, lengths: np.ndarray, seq_len: int) -> list[list
 
 
 def read_rows(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> Batch:
-    """Rows of the plan, padded on the right; a row number of -1 is all padding. Segments count 1.. in a row, 0 is padding."""
+    """Rows of the plan, padded on the right; a row number of -1 is all padding. Segments count 1.. in a row, 0 is padding.
+
+    The label of a row is that of its first document.
+    """
     shape = (len(rows_B), seq_len)
     ids, targets, positions, segments = (np.zeros(shape, np.int32) for _ in range(4))
     for b, row in enumerate(rows_B.tolist()):
@@ -100,7 +105,16 @@ def read_rows(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -
             ids[b, here], targets[b, here] = tokens[:-1], tokens[1:]
             positions[b, here], segments[b, here] = np.arange(length), segment
             at += length
-    return Batch(Inputs(ids, positions, segments), targets, (segments > 0).astype(np.float32))
+    weights, labels = (segments > 0).astype(np.float32), labels_of(store, plan, rows_B)
+    return Batch(Inputs(ids, positions, segments), targets, weights, labels=labels)
+
+
+def labels_of(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray | None:
+    """The label of each row's first document, B int32, -1 where there is none; None where documents have no labels."""
+    if store.labels is None:
+        return None
+    documents_B = np.searchsorted(store.doc_offsets, plan.starts[plan.bins[np.maximum(rows_B, 0)]], side='right') - 1
+    return np.where(rows_B >= 0, store.labels[documents_B], -1).astype(np.int32)
 
 
 PLANS = {'packed': packed_plan, 'documents': document_plan}

@@ -31,6 +31,7 @@ class Source(NamedTuple):
     provenance: str  # one line for people
     interleaved: bool = False  # validation takes every tenth document rather than the last tenth
     paired: bool = False  # documents are `source<TAB>target`
+    labelled: bool = False  # documents are `text<TAB>label`
 
 
 def open_source(name: str) -> Source:
@@ -43,6 +44,11 @@ def is_paired(name: str) -> bool:
     """Whether the documents of `data.source=name` are pairs."""
     kind, _, argument = name.partition(':')
     return kind in ('pairs', *synthetic.PAIRED) or (kind == 'jsonl' and ',' in argument.partition('#')[2])
+
+
+def is_labelled(name: str) -> bool:
+    """Whether the documents of `data.source=name` are texts with labels."""
+    return name.partition(':')[0] == 'labelled'
 
 
 def need_pairs(field: str, name: str, who: str) -> None:
@@ -260,6 +266,13 @@ def open_tfds(name: str, argument: str) -> Source:
     return Source(name, *tfds_text.open_dataset(name, argument))
 
 
+def open_labelled(name: str, argument: str) -> Source:
+    """Texts with a label each, from rows of JSON or of a table."""
+    from lmjax.data import labelled
+
+    return labelled.open_labelled(name, argument)
+
+
 def open_synthetic(name: str, argument: str) -> Source:
     """Documents made by a rule from a seed, for ablations and tests; options after `:` as key=value,key=value."""
     kind = name.partition(':')[0]
@@ -277,4 +290,5 @@ SOURCES: dict[str, Callable[[str, str], Source]] = {
     'tfds': open_tfds,
     **dict.fromkeys(synthetic.TASKS, open_synthetic),
     'pairs': open_pairs,
+    'labelled': open_labelled,
 }

@@ -42,6 +42,8 @@ class TokenStore:
     vocab_size: int
     separator_id: int | None = None
     paired: bool = False  # each document is a source and a target, of use only whole
+    labels: np.ndarray | None = None  # int32, the class of each document; None: they have none
+    classes: tuple[str, ...] = ()  # their names
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,18 +64,32 @@ def join_documents(documents: Iterable[np.ndarray], separator_id: int | None, vo
 
 
 def memory_store(
-    documents: Iterable[np.ndarray], *, text_bytes: int, vocab_size: int, separator_id: int | None = None, paired: bool = False
+    documents: Iterable[np.ndarray],
+    *,
+    text_bytes: int,
+    vocab_size: int,
+    separator_id: int | None = None,
+    paired: bool = False,
+    labels: np.ndarray | None = None,
 ) -> TokenStore:
     """A store that is not on disk, for text that is used once."""
     arrays = list(join_documents(documents, separator_id, vocab_size))
     offsets = np.cumsum([0, *(len(array) for array in arrays[:-1])], dtype=np.int64)
-    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired)
+    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels)
 
 
 def write_stream(
-    folder: Path, name: str, documents: Iterable[np.ndarray], *, vocab_size: int, separator_id: int | None
+    folder: Path,
+    name: str,
+    documents: Iterable[np.ndarray],
+    *,
+    vocab_size: int,
+    separator_id: int | None,
+    labels: np.ndarray | None = None,
 ) -> dict:
-    """Writes NAME.tokens and NAME.offsets; returns what `read_stream` needs to know."""
+    """Writes NAME.tokens, NAME.offsets and, where documents have labels, NAME.labels; returns what `read_stream` needs."""
+    if labels is not None:
+        labels.astype('<i4').tofile(folder / f'{name}.labels')
     offsets = [0]
     with open(folder / f'{name}.tokens', 'wb') as file:
         for array in join_documents(documents, separator_id, vocab_size):
@@ -102,9 +118,10 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     stream = meta['streams'][name]
     tokens = np.memmap(folder / f'{name}.tokens', token_dtype(stream['vocab_size']), 'r')
     offsets = np.fromfile(folder / f'{name}.offsets', '<i8')
-    return TokenStore(
-        tokens, offsets, stream['text_bytes'], stream['vocab_size'], stream['separator_id'], stream.get('paired', False)
-    )
+    classes = tuple(stream.get('classes', ()))
+    labels = np.fromfile(folder / f'{name}.labels', '<i4') if classes else None
+    sizes = stream['text_bytes'], stream['vocab_size'], stream['separator_id']
+    return TokenStore(tokens, offsets, *sizes, stream.get('paired', False), labels, classes)
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

@@ -29,6 +29,6 @@ def texts(objective: ObjectiveConfig, marks: Marks) -> Corruption:
         real_BxT = np.arange(T)[None] < count_B[:, None]
         inputs = Inputs(np.where(real_BxT, ids_BxW[:, :T], 0).astype(np.int32), segments=real_BxT.astype(np.int32))
         weights_Bx1 = np.asarray(real_BxT.any(axis=1, keepdims=True), np.float32)
-        return Batch(inputs, np.zeros(weights_Bx1.shape, np.int32), weights_Bx1)
+        return Batch(inputs, np.zeros(weights_Bx1.shape, np.int32), weights_Bx1, labels=batch.labels)
 
     return corrupt

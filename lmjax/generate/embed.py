@@ -1,8 +1,8 @@
-"""One vector for each text, from the hidden states of any network."""
+"""One vector, or the probabilities of its classes, for each text, from the hidden states of any network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,22 +41,42 @@ def embed_texts(
     """
     choose(POOLINGS, pooling, 'pooling')
     require(not model.traits.sourced, 'model', 'encoder-decoder', 'has no one state of a text; take an encoder or a decoder')
-    ids = [tokenizer.encode(text)[: context or None] for text in texts]
+    ids = [tokenizer.encode(text) for text in texts]
     for row, text in zip(ids, texts, strict=True):
         if not len(row):
             raise UsageError(f'text={text!r}: has no token; leave it out')
-    vectors: list[Any] = [None] * len(ids)
+    found = read_rows(partial(_pool, model.apply, params, pooling=pooling, normalize=normalize), ids, context)
+    return np.stack(found) if found else np.zeros((0, 0), np.float32)
+
+
+def tell_classes(model: Model, params: Tree, rows: Sequence[np.ndarray], *, context: int | None = None) -> list[np.ndarray]:
+    """The probabilities of the classes of each row of ids (not empty), by the classifier on top of a network.
+
+    Only the first `context` ids are read.
+    """
+    return read_rows(partial(_tell, model.apply, params), rows, context)
+
+
+def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], context: int | None) -> list[np.ndarray]:
+    """What read(ids_BxT, lengths_B) has for each row of ids, in their order."""
+    ids = [row[: context or None] for row in rows]
+    found: list[Any] = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for start in range(0, len(order), ROWS):
         part = order[start : start + ROWS]
         width = padded_width(len(ids[part[-1]]), context or 0)
-        rows = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
-        ids_BxT = np.stack([np.pad(ids[i], (0, width - len(ids[i]))) for i in rows]).astype(np.int32)
-        lengths_B = np.array([len(ids[i]) for i in rows], np.int32)
-        found_BxD = np.asarray(_pool(model.apply, params, ids_BxT, lengths_B, pooling=pooling, normalize=normalize))
-        for i, vector in zip(part, found_BxD, strict=False):
-            vectors[i] = vector
-    return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+        filled = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
+        ids_BxT = np.stack([np.pad(ids[i], (0, width - len(ids[i]))) for i in filled]).astype(np.int32)
+        lengths_B = np.array([len(ids[i]) for i in filled], np.int32)
+        for i, row in zip(part, np.asarray(read(ids_BxT, lengths_B)), strict=False):
+            found[i] = row
+    return found
+
+
+@partial(jax.jit, static_argnames=('apply',))
+def _tell(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any) -> Any:
+    real_BxT = jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]
+    return jax.nn.softmax(apply(params, Inputs(ids_BxT, segments=real_BxT.astype(jnp.int32))).row_logits)
 
 
 @partial(jax.jit, static_argnames=('apply', 'pooling', 'normalize'))

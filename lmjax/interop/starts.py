@@ -75,6 +75,30 @@ def with_vocabulary(config: Config, tokenizer: Tokenizer | None) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, vocab_size=tokenizer.vocab_size))
 
 
+def taken_over(config: Config, init_from: str, *, workdir: str = '') -> Config:
+    """The config with the network and the tokenizer of a start; dropout and precision stay as they were.
+
+    Args:
+      workdir: of a run that has begun: its network is taken, and the start need no longer exist.
+
+    Raises:
+      UsageError: no such start.
+    """
+    from lmjax.training.workdir import read_config
+
+    if workdir:
+        theirs = read_config(workdir).model
+    elif is_imported(init_from):
+        from lmjax.interop.sources import import_checkpoint
+
+        theirs = import_checkpoint(init_from).config.model
+    else:
+        theirs = read_config(init_from).model
+    kept = {name: getattr(config.model, name) for name in ('dropout', 'dtype', 'remat') if hasattr(theirs, name)}
+    data = dataclasses.replace(config.data, tokenizer=OWN, vocab_size=0, specials=(), sentinels=0)
+    return dataclasses.replace(config, model=dataclasses.replace(theirs, **kept), data=data)
+
+
 def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Model, *, say: Any = print) -> Tree:
     """The parameters of another run or of an imported checkpoint, for a network of `config`.
 

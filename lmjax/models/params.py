@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.types import Inputs
+
 if TYPE_CHECKING:
-    from lmjax.types import Tree
+    from lmjax.types import Model, Tree
 
 Initializer = Any  # a callable (key, shape, dtype) -> array
 Axes = tuple[str | None, ...]
@@ -114,6 +116,14 @@ def scale_matrices(params: Tree, axes: Tree, scale: Any) -> Tree:
         return value * scale if is_matrix else value
 
     return jax.tree.map(one, axes, params, is_leaf=is_axes)
+
+
+def hidden_width(model: Model) -> int:
+    """The width of a network's final hidden states; computes nothing."""
+    ids: Any = jax.ShapeDtypeStruct((1, 1), np.int32)
+    inputs = Inputs(ids, source_ids=ids if model.traits.sourced else None)
+    states = jax.eval_shape(lambda key, inputs: model.apply(model.init(key, {}), inputs).hidden, jax.random.key(0), inputs)
+    return states.shape[-1]
 
 
 def count_params(params: Tree) -> int:

@@ -19,7 +19,8 @@ class ObjectiveConfig:
     span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
     shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
-    pooling: str = 'mean'  # contrastive: a row of POOLINGS, what makes one vector of a text: mean, first, last, pooler
+    classes: tuple[str, ...] = ()  # classify: their names; empty: the labels of the training text
+    pooling: str = 'mean'  # contrastive, classify: a row of POOLINGS, which makes a vector of a text: mean, first, last, pooler
     temperature: float = 0.05  # contrastive: cosines are divided by it
     teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
     reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.ops.dropout import fold_name
-from lmjax.ops.pooling import POOLINGS, unit
+from lmjax.ops.pooling import POOLINGS, real_tokens, unit
 
 if TYPE_CHECKING:
-    from lmjax.types import Array, Batch, HParams, Inputs, Model, Tree
+    from lmjax.types import Array, Batch, HParams, Model, Tree
 
 
 def loss(
@@ -55,11 +55,6 @@ def loss(
         sums |= {'correct': ((jnp.argmax(scores_BxB, axis=1) == jnp.arange(len(counts_B))) * weights_B).sum()}
         sums |= spread(views_2xBxD, weights_B)
     return total, (weights_B.sum(), sums, None)
-
-
-def real_tokens(inputs: Inputs) -> Any:
-    """Which tokens are no padding, B x T bool."""
-    return jnp.ones(inputs.ids.shape, bool) if inputs.segments is None else inputs.segments > 0
 
 
 def numbered(rows: int) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 
 from lmjax.config import choose
-from lmjax.objectives import contrastive, distillation, likelihood
+from lmjax.objectives import classification, contrastive, distillation, likelihood
 
 if TYPE_CHECKING:
     from lmjax.objectives.config import ObjectiveConfig
@@ -24,12 +24,13 @@ class Objective(NamedTuple):
     in_order: bool  # every token is scored, given those before: bits per byte follow
     needs: tuple[str, ...] = ()  # traits that a network must have
     paired: bool = False  # reads documents that are pairs of a source and a target
+    labelled: bool = False  # reads texts with labels, which a classifier on top of the network tells
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
     taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
     # an evaluation's sums (and their `weight`) -> what it reports, where rows are scored; None: tokens are, each given others
-    report: Callable[[Mapping[str, float]], dict[str, float]] | None = None
+    report: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def open_prompts(model: Model) -> Model:
@@ -56,6 +57,14 @@ OBJECTIVES = {
         scalars=('temperature',),
         settings=('pooling',),
         report=contrastive.report,
+    ),
+    'classify': Objective(
+        classification.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        labelled=True,
+        report=classification.report,
     ),
     'distill': Objective(
         distillation.loss,

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from lmjax.config import UsageError
 
 if TYPE_CHECKING:
-    from lmjax.types import Array, Output
+    from lmjax.types import Array, Inputs, Output
+
+
+def real_tokens(inputs: Inputs) -> Any:
+    """Which tokens are no padding, B x T bool."""
+    return jnp.ones(inputs.ids.shape, bool) if inputs.segments is None else inputs.segments > 0
 
 
 def mean(output: Output, real_BxT: Array) -> Any:

@@ -50,7 +50,7 @@ def evaluate(
         sums, cache = eval_step(params, batch, cache)
         pending.append(sums)
     names = pending[0] if pending else ('nll', 'correct', 'weight')
-    totals = {name: math.fsum(float(sums[name]) for sums in pending) for name in names}
+    totals = {name: total(sums[name] for sums in pending) for name in names}
     if objective.report is not None:
         return objective.report(totals)
     tokens = totals['weight']
@@ -65,6 +65,12 @@ def evaluate(
         'unknown_rate': unknown / tokens if tokens else 0.0,
         **row_scores(totals),
     }
+
+
+def total(parts: Iterable[Any]) -> Any:
+    """The sum of scalars, or of arrays, in double precision."""
+    values = [np.asarray(part, np.float64) for part in parts]
+    return np.sum(values, axis=0) if values and values[0].ndim else math.fsum(map(float, values))
 
 
 def row_scores(totals: dict[str, float]) -> dict[str, float]:

@@ -61,7 +61,8 @@ def finish(
 def summary(valid: dict[str, Any]) -> str:
     """An evaluation in a line: of tokens, or of whole texts."""
     if 'texts' in valid:
-        scores = ', '.join(f'{name} {valid[name]:.3f}' for name in ('accuracy', 'alignment', 'uniformity'))
+        told = ('accuracy', 'f1', 'mcc', 'alignment', 'uniformity')
+        scores = ', '.join(f'{name} {valid[name]:.3f}' for name in told if name in valid)
         return f'validation: {valid["loss_nats"]:.4f} nats a text, {scores}'
     bits = valid.get('bits_per_byte')
     line = f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'

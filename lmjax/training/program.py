@@ -13,13 +13,13 @@ from lmjax.config import require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import example_batch
 from lmjax.data.marks import plain_marks
-from lmjax.models import build
 from lmjax.objectives.table import objective_of
 from lmjax.optim import build_optimizer
 from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
 from lmjax.training.config import Config
+from lmjax.training.network import network_of
 from lmjax.training.state import TrainState, hparams_of, init_state
 from lmjax.training.step import train_step
 from lmjax.training.teacher import digest_of
@@ -48,7 +48,7 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
     Raises:
       UsageError: a choice that does not exist, or sizes that contradict each other.
     """
-    model = build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len)
+    model = network_of(config, vocab_size)
     check_carry(config, model)
     make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps)
     hparams = hparams_of(config)

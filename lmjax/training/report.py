@@ -24,7 +24,9 @@ FILE = 'report.html'
 Facts = Mapping[str, Any]
 Records = Sequence[Mapping[str, Any]]
 EVALUATIONS_SHOWN = 12
-SCORES = {'loss_nats': '.4f'} | dict.fromkeys(('perplexity', 'bits_per_byte', 'accuracy', 'alignment', 'uniformity'), '.3f')
+SCORES = {'loss_nats': '.4f'} | dict.fromkeys(
+    ('perplexity', 'bits_per_byte', 'accuracy', 'f1', 'mcc', 'alignment', 'uniformity'), '.3f'
+)
 
 
 def write_report(workdir: Path | str) -> Path:

@@ -80,4 +80,4 @@ def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, pai
     if not source:
         own = tokenizer_class(config.data.tokenizer).trainable
         return prepare(config.data, tokenizer=None if own else tokenizer).valid
-    return prepare_eval(source, tokenizer, config.data)
+    return prepare_eval(source, tokenizer, config.data, classes=config.objective.classes)

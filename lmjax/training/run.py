@@ -15,8 +15,8 @@ from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.corpus import Corpus
 from lmjax.data.loader import epoch_steps
 from lmjax.data.parallel_text import describe_left_out
+from lmjax.data.sources import is_labelled
 from lmjax.data.tokenizers import expected_vocabulary
-from lmjax.models import build
 from lmjax.models.params import count_params
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config
@@ -24,6 +24,7 @@ from lmjax.training.finish import finish
 from lmjax.training.ledger import NonFiniteLossError
 from lmjax.training.loop import Outcome, Outlets, run_steps
 from lmjax.training.metrics import MetricsLog, read_metrics
+from lmjax.training.network import bare_network, network_of
 from lmjax.training.profile import Profile
 from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
@@ -67,7 +68,7 @@ def train(
     with MetricsLog(workdir, tensorboard=config.log.tensorboard, start=checkpoints.latest() or 0) as log:
         if changed:
             log.event(checkpoints.latest() or 0, 'config changed', changed=changed)
-        model = build(config.model, vocab_size=corpus.tokenizer.vocab_size, seq_len=config.data.seq_len)
+        model = network_of(config, corpus.tokenizer.vocab_size)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
             outcome = _by_gradient(*args, program=program, teacher=teacher, start=start, profile=profile)
@@ -85,9 +86,10 @@ def train(
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = expected_vocabulary(config.data)
-    if has_begun(workdir) or not vocab_size or not config.train.steps or config.objective.teacher:
+    waits = config.objective.teacher or (is_labelled(config.data.source) and not config.objective.classes)
+    if has_begun(workdir) or not vocab_size or not config.train.steps or waits:
         return None
-    if not build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len).traits.trainable:
+    if not network_of(config, vocab_size).traits.trainable:
         return None
     program = assemble(config, vocab_size)
     program.compile()
@@ -95,8 +97,15 @@ def compile_ahead(config: Config, workdir: str) -> Program | None:
 
 
 def resolve(config: Config, corpus: Corpus) -> Config:
-    """The config with `train.steps` worked out from `train.epochs` where it is 0."""
-    train = config.train
+    """The config with what its text says: names of classes, and `train.steps` from `train.epochs` where it is 0.
+
+    Raises:
+      UsageError: the config names other classes than the text.
+    """
+    train, named, classes = config.train, config.objective.classes, corpus.train.classes
+    if classes and named != classes:
+        require(not named, 'objective.classes', named, f'the text has {classes}; leave it out, or name these')
+        config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, classes=classes))
     if train.steps:
         return config
     steps = epoch_steps(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size) * train.epochs
@@ -129,10 +138,11 @@ def _by_gradient(
     say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        params = start(program.model) if start else None
+        params = start(bare_network(config, corpus.tokenizer.vocab_size)) if start else None
         program.compile()
         state = program.init()
         if params is not None:
+            params = {**state.params, **params}  # what is on top stays as it was drawn
             average = None if state.ema is None else jax.tree.map(jnp.copy, params)  # a copy: the step takes over its state
             state = state._replace(params=params, ema=average)
     else:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
 from lmjax.config import require
 from lmjax.data.marks import reading_of
 from lmjax.models import build
+from lmjax.models.params import hidden_width
 from lmjax.objectives.table import OBJECTIVES
 from lmjax.training.checkpoint.structure import flatten
 from lmjax.training.config import Config
-from lmjax.types import Inputs, Model, Teacher, Tree
+from lmjax.types import Teacher, Tree
 
 if TYPE_CHECKING:
     from lmjax.data.tokenizers import Tokenizer
@@ -66,14 +66,6 @@ def _check_widths(config: Config, teacher: Teacher) -> None:
     own, taught = hidden_width(student), hidden_width(teacher.model)
     remedy = f"the network's states have width {own}, those of objective.teacher={name!r} {taught}; use 'relation'"
     require(hidden != 'cosine' or own == taught, 'objective.hidden', hidden, remedy)
-
-
-def hidden_width(model: Model) -> int:
-    """The width of a network's final hidden states; computes nothing."""
-    ids: Any = jax.ShapeDtypeStruct((1, 1), np.int32)
-    inputs = Inputs(ids, source_ids=ids if model.traits.sourced else None)
-    states = jax.eval_shape(lambda key, inputs: model.apply(model.init(key, {}), inputs).hidden, jax.random.key(0), inputs)
-    return states.shape[-1]
 
 
 def check_same(name: str, digest: str, recorded: str, workdir: str) -> None:

@@ -11,18 +11,18 @@ from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import expected_marks, reading_of
 from lmjax.data.parallel_text import need_separator
-from lmjax.data.sources import is_paired, need_pairs
+from lmjax.data.sources import is_labelled, is_paired, need_pairs
 from lmjax.data.spans import check_sentinels
 from lmjax.data.special_tokens import roles_of
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
-from lmjax.models import build
 from lmjax.objectives.distillation import HIDDEN_LOSSES
 from lmjax.objectives.table import objective_of
 from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
+from lmjax.training.network import network_of
 
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
@@ -57,6 +57,7 @@ def validate(config: Config) -> None:
     _validate_teacher(config)
     if config.objective.kind == 'contrastive':
         _validate_contrastive(config)
+    _validate_labelled(config, labelled=objective.labelled)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, expected_marks(config.data))
         if is_paired(config.data.source):
@@ -71,14 +72,14 @@ def validate(config: Config) -> None:
         _validate_sourced(config, reads, paired=objective.paired)
     validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
-    traits = build(config.model, vocab_size=expected_vocabulary(config.data) or 2, seq_len=config.data.seq_len).traits
+    traits = network_of(config, expected_vocabulary(config.data) or 2).traits
     for trait in objective.needs:
         field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
         require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])
     remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
     field = 'reads' if objective.taught else 'kind'
     require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
-    if config.objective.kind == 'contrastive' and traits.causal:
+    if config.objective.kind in ('contrastive', 'classify') and traits.causal:
         remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
         pooling = config.objective.pooling
         require(pooling in ('mean', 'last'), 'objective.pooling', pooling, remedy)
@@ -107,11 +108,31 @@ def _validate_sourced(config: Config, reads: str, *, paired: bool) -> None:
         require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} hides one token of two; use 2 or more')
 
 
+def _validate_labelled(config: Config, *, labelled: bool) -> None:
+    data, carry = config.data, config.train.carry
+    if not labelled:
+        kind, classes = config.objective.kind, config.objective.classes
+        remedy = f'objective.kind={kind!r} reads no labels; use classify, or jsonl:GLOB#text for the texts alone'
+        require(not is_labelled(data.source), 'data.source', data.source, remedy)
+        require(not classes, 'objective.classes', classes, "go with objective.kind='classify'; leave them out")
+        return
+    who = f'objective.kind={config.objective.kind!r}'
+    require(is_labelled(data.source), 'data.source', data.source, f'{who} needs labels; use labelled:GLOB#TEXT,LABEL')
+    require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole texts; use 'documents'")
+    require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
+    _validate_pooling(config)
+
+
+def _validate_pooling(config: Config) -> None:
+    pooling = config.objective.pooling
+    choose(POOLINGS, pooling, 'objective.pooling')
+    has_pooler = pooling != 'pooler' or getattr(config.model, 'pooler', False)
+    require(has_pooler, 'objective.pooling', pooling, 'this network has no pooler; set model.pooler=true, or choose another')
+
+
 def _validate_contrastive(config: Config) -> None:
     o, train = config.objective, config.train
-    choose(POOLINGS, o.pooling, 'objective.pooling')
-    has_pooler = o.pooling != 'pooler' or getattr(config.model, 'pooler', False)
-    require(has_pooler, 'objective.pooling', o.pooling, 'this network has no pooler; set model.pooler=true, or choose another')
+    _validate_pooling(config)
     require(o.temperature > 0, 'objective.temperature', o.temperature, 'must be above 0, as 0.05')
     dropout = getattr(config.model, 'dropout', 1.0)  # a network without the field is refused for what it is
     remedy = "objective.kind='contrastive' tells a text by two readings, which dropout alone makes differ; set it to 0.1"

@@ -1,0 +1,52 @@
+"""What a classifier says of texts: `python -m experiments.predict --workdir=runs/sentiment --input=FILE`.
+
+Each line of the file (or of the standard input, `--input=-`, answered line by line) is a text; an empty one is skipped. Printed
+is a JSON object for each: the text, its label, and the probability of every class.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from absl import flags
+
+import lmjax
+from experiments import cli
+
+_WORKDIR = flags.DEFINE_string('workdir', '', "Folder of a run of objective.kind='classify'.")
+_INPUT = flags.DEFINE_string('input', '', 'A file with a text on each line; -: the standard input.')
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together
+
+
+def main(_: Sequence[str]) -> int:
+    for flag, example in ((_WORKDIR, 'runs/sentiment'), (_INPUT, 'reviews.txt')):
+        if not flag.value:
+            raise lmjax.UsageError(f'--{flag.name}: missing; give it, as in --{flag.name}={example}')
+    run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
+    for texts in batches(_INPUT.value):
+        for text, found in zip(texts, run.predict(texts), strict=True):
+            print(json.dumps({'text': text, **found}, ensure_ascii=False), flush=True)
+    return 0
+
+
+def batches(path: str) -> Iterator[list[str]]:
+    """Texts of the standard input one by one, those of a file many at a time."""
+    if path == '-':
+        yield from ([line.strip()] for line in sys.stdin if line.strip())
+        return
+    try:
+        with open(path, encoding='utf-8') as file:
+            texts = [line.strip() for line in file if line.strip()]
+    except OSError as error:
+        raise lmjax.UsageError(f'--input={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
+    except UnicodeDecodeError as error:
+        raise lmjax.UsageError(f'--input={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+    for start in range(0, len(texts), MANY):
+        yield texts[start : start + MANY]
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,121 @@
+"""Texts that belong to classes: `text<TAB>label` until they are encoded, from rows of JSON or of a table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lmjax.config import UsageError
+from lmjax.data.parallel_text import join_pair, split_pair
+from lmjax.data.sources import Source, bad_source, digest_files, json_record, matching_files, read_text
+
+DELIMITERS = {'.csv': ',', '.tsv': '\t'}
+SHOWN = 5  # names in a line
+
+
+class Share(NamedTuple):
+    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`."""
+
+    first: int = 0
+    last: int = 0
+    of: int = 1
+
+    def __contains__(self, row: object) -> bool:
+        return isinstance(row, int) and self.first <= row % self.of <= self.last
+
+
+def open_labelled(name: str, argument: str) -> Source:
+    """Files of rows, .jsonl, .csv or .tsv (with a header), as `GLOB#TEXT,LABEL@FIRST-LAST/OF`.
+
+    After `#` stand the columns of the text and of its label (by default text,label), after `@` which rows: `2-9/10` those whose
+    number modulo 10 is 2 to 9, `0/10` every tenth. A label is a string, or a whole number or true or false of JSON.
+    """
+    rest, at, share = argument.partition('@')
+    pattern, _, columns = rest.partition('#')
+    names = (columns or 'text,label').split(',')
+    if len(names) != 2 or not all(names):
+        raise bad_source(name, f'{columns!r} does not name two columns', 'put TEXT,LABEL after #')
+    text, label = names
+    chosen = parse_share(name, share) if at else Share()
+    paths = matching_files(name, pattern)
+    for path in paths:
+        check_columns(name, path, names)
+
+    def documents() -> Iterator[str | None]:
+        rows = (row for path in paths for row in read_rows(name, path))
+        for number, row in enumerate(rows):
+            if number in chosen:
+                yield join_pair(row.get(text), label_of(row.get(label)))
+
+    digest = hashlib.sha256(f'{digest_files(name, paths)} labelled {names} {chosen}'.encode()).hexdigest()
+    provenance = f'{len(paths)} files of labelled texts, columns {text!r} and {label!r}' + (f', rows {share}' if at else '')
+    return Source(name, documents, digest, provenance, interleaved=True, labelled=True)
+
+
+def parse_share(name: str, written: str) -> Share:
+    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
+    span, _, of = written.partition('/')
+    first, _, last = span.partition('-')
+    numbers = (first, last or first, of)
+    if all(number.isdigit() for number in numbers):
+        share = Share(*map(int, numbers))
+        if share.first <= share.last < share.of:
+            return share
+    raise bad_source(name, f'@{written} says no rows', 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10')
+
+
+def read_rows(name: str, path: str) -> Iterator[dict[str, object]]:
+    """The rows of a file by column; an empty one where a line cannot be read."""
+    delimiter, content = DELIMITERS.get(os.path.splitext(path)[1]), read_text(name, path)
+    if delimiter:
+        try:
+            yield from csv.DictReader(io.StringIO(content, newline=''), delimiter=delimiter, strict=True)
+        except csv.Error as error:
+            raise bad_source(name, f'{path} is no table ({error})', 'mend its quotes, or name .jsonl files') from None
+    else:
+        yield from (json_record(line.encode()) for line in content.split('\n') if line.strip())
+
+
+def check_columns(name: str, path: str, wanted: Sequence[str]) -> None:
+    """Raises UsageError, with the file's columns, unless its first row that can be read has those wanted."""
+    found = next((row for row in read_rows(name, path) if row), {})
+    if not found:
+        raise bad_source(name, f'{path} has no rows', 'write one JSON object a line, or a table with a header')
+    for column in wanted:
+        if column not in found:
+            have = ', '.join(str(key) for key in found)
+            raise bad_source(name, f'{path} has no column {column!r}', f'it has {have}; put two of them after #')
+
+
+def label_of(value: object) -> str | None:
+    """A label's name; None where it is none."""
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    return value if isinstance(value, str) else None
+
+
+def classes_of(documents: Iterable[str]) -> tuple[str, ...]:
+    """The labels of documents in order, numbers by their size. Raises UsageError where there is nothing to tell apart."""
+    names = {split_pair(document)[1] for document in documents}
+    if len(names) < 2:
+        raise UsageError(f'data.source: all texts to train on have the label {", ".join(names)!r}; give texts of two classes')
+    return tuple(sorted(names, key=lambda name: (0, int(name), name) if name.lstrip('-').isdecimal() else (1, 0, name)))
+
+
+def part_labels(documents: Sequence[str], classes: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Texts, and the number of each one's class, int32. Raises UsageError for labels that are no class."""
+    texts, labels = zip(*map(split_pair, documents), strict=True)
+    numbers = {name: number for number, name in enumerate(classes)}
+    if strange := Counter(label for label in labels if label not in numbers):
+        told = ', '.join(f'{label!r} ({count} texts)' for label, count in strange.most_common(SHOWN))
+        remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those texts or train on the label'
+        raise UsageError(f'label={told}: was never seen in training; {remedy}')
+    return list(texts), np.array([numbers[label] for label in labels], np.int32)

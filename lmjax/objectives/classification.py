@@ -1,0 +1,63 @@
+"""Telling the class of a text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from lmjax.types import Array, Batch, HParams, Model, Tree
+
+
+def loss(
+    model: Model, params: Tree, batch: Batch, hparams: HParams, key: Any, cache: Tree = None
+) -> tuple[Array, tuple[Array, dict[str, Array], Tree]]:
+    """Sums over rows: cross-entropy of the row's label in nats, smoothed if asked for (Szegedy et al. 2016, section 7).
+
+    The weight is the number of rows that have a label (not -1). Sums: `loss`, `nll` (without smoothing), auxiliary ones and,
+    in evaluation (`key` is None), `confusion`: how many rows of each class (first axis) were told as each (second).
+    """
+    output = model.apply(params, batch.inputs, key=key, hparams=hparams)
+    logits_BxC, labels_B = jnp.asarray(output.row_logits), jnp.asarray(batch.labels)
+    has_B, labels_B = (labels_B >= 0).astype(jnp.float32), jnp.maximum(labels_B, 0)
+    logprob_BxC = jax.nn.log_softmax(logits_BxC)
+    nll_B = -jnp.take_along_axis(logprob_BxC, labels_B[:, None], axis=1)[:, 0]
+    smoothing = hparams.get('label_smoothing')
+    each_B = nll_B if smoothing is None else (1.0 - smoothing) * nll_B - smoothing * logprob_BxC.mean(axis=1)
+    total = (each_B * has_B).sum() + sum(share * amount for amount, share in output.aux.values())
+    sums = {'loss': total, 'nll': (nll_B * has_B).sum()} | {name: amount for name, (amount, _) in output.aux.items()}
+    if key is None:
+        count = logits_BxC.shape[1]
+        label_BxC, told_BxC = (jax.nn.one_hot(x, count) for x in (labels_B, jnp.argmax(logits_BxC, axis=1)))
+        sums['confusion'] = (label_BxC * has_B[:, None]).T @ told_BxC
+    return total, (has_B.sum(), sums, None)
+
+
+def report(totals: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation says of these sums.
+
+    `loss_nats` a text, `accuracy`, `f1` (macro: the mean over classes of the harmonic mean of precision and recall; 0 for a
+    class never told), `mcc` (Matthews' correlation, Gorodkin 2004; 0 where all texts are told alike or are alike), `confusion`
+    (rows: the label, columns: what was told) and the number of `texts`.
+    """
+    texts = totals['weight']
+    if not texts:
+        return {'loss_nats': math.nan, 'accuracy': math.nan, 'f1': math.nan, 'mcc': math.nan, 'confusion': [], 'texts': 0}
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
+    confusion_CxC = np.asarray(totals['confusion'])
+    label, told = (index.ravel() for index in np.indices(confusion_CxC.shape))
+    counts = {'sample_weight': confusion_CxC.ravel()}
+    return {
+        'loss_nats': totals['nll'] / texts,
+        'accuracy': float(np.trace(confusion_CxC) / texts),
+        'f1': float(f1_score(label, told, average='macro', zero_division=0, **counts)),
+        'mcc': float(matthews_corrcoef(label, told, **counts)),
+        'confusion': confusion_CxC.astype(int).tolist(),
+        'texts': int(texts),
+    }

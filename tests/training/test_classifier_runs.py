@@ -1,0 +1,112 @@
+"""Classifiers in runs: trained from scratch and on what another run learned, scored, asked, and refused."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import lmjax
+from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, RecurrentConfig, TrainConfig, UsageError
+from lmjax.models.row_classifier import network_part
+from lmjax.training.validate import validate
+
+TEXTS = [
+    ('a fine day', 'yes'),
+    ('Fine, thanks', 'yes'),
+    ('so bad', 'no'),
+    ('a BAD, bad day', 'no'),
+    ('bad', 'no'),
+    ('fine', 'yes'),
+]
+
+
+def config_of(folder, **more):
+    with open(folder / 'texts.jsonl', 'w') as file:
+        file.writelines(json.dumps({'text': f'{text} {i}', 'label': label}) + '\n' for i in range(20) for text, label in TEXTS)
+    data = {'source': f'labelled:{folder}/texts.jsonl', 'tokenizer': 'word', 'lowercase': True, 'seq_len': 8}
+    return Config(
+        data=DataConfig(**{**data, 'layout': 'documents', 'cache_dir': str(folder / 'cache'), **more}),
+        model=RecurrentConfig(embedding=8, hidden=8, depth=1),
+        objective=ObjectiveConfig(kind='classify', pooling='last'),
+        optim=OptimConfig(schedule='constant', learning_rate=0.05),
+        train=TrainConfig(steps=0, epochs=2, batch_size=8, eval_every=0, log_every=5),
+        log=LogConfig(tensorboard=False, report=False, prompts=()),
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """(folder, outcome) of a run in folder/run."""
+    folder = tmp_path_factory.mktemp('classifier')
+    return folder, lmjax.train(config_of(folder), str(folder / 'run'), say=lambda line: None)
+
+
+def test_a_run_learns_and_says_its_classes(trained):
+    folder, outcome = trained
+    assert outcome['accuracy'] == outcome['f1'] == outcome['mcc'] == 1.0
+    assert outcome['texts'] == 12
+    run = lmjax.load(str(folder / 'run'))
+    assert run.config.objective.classes == ('no', 'yes')
+    assert run.config.train.steps == 2 * 108 // 8
+    again = lmjax.train(config_of(folder), str(folder / 'run'), say=lambda line: None)
+    assert again['status'] == 'complete'
+
+
+def test_it_predicts_what_evaluation_reads(trained):
+    folder, _ = trained
+    run, texts = lmjax.load(str(folder / 'run')), ['A Fine, fine day at the sea with many words', 'bad']
+    found = run.predict(texts)
+    assert [one['label'] for one in found] == ['yes', 'no']
+    (folder / 'asked.csv').write_text('text,label\n' + '\n'.join(f'"{text}",no' for text in texts * 8))
+    scores = run.evaluate(source=f'labelled:{folder}/asked.csv')
+    assert scores['confusion'] == [[8, 8], [0, 0]]
+    expected = -np.log([one['probabilities']['no'] for one in found]).mean()
+    np.testing.assert_allclose(scores['loss_nats'], expected, rtol=1e-5)
+
+
+def test_a_language_model_becomes_a_classifier(trained, tmp_path):
+    folder, _ = trained
+    config = config_of(folder)
+    reads = dataclasses.replace(config.data, source=f'jsonl:{folder}/texts.jsonl#text', layout='windows')
+    learns = dataclasses.replace(config.train, epochs=0, steps=3)
+    base = dataclasses.replace(config, data=reads, train=learns, objective=ObjectiveConfig(), seed=5)
+    lmjax.train(base, str(tmp_path / 'base'), say=lambda line: None)
+    frozen = dataclasses.replace(config.optim, learning_rate=1e-30)
+    config = dataclasses.replace(config, model=RecurrentConfig(dropout=0.2), optim=frozen, train=learns)
+    lmjax.finetune(config, str(tmp_path / 'tuned'), init=str(tmp_path / 'base'), say=lambda line: None)
+    start, run = lmjax.load(str(tmp_path / 'base')), lmjax.load(str(tmp_path / 'tuned'))
+    assert run.config.model == dataclasses.replace(start.config.model, dropout=0.2)
+    jax.tree.map(np.testing.assert_array_equal, network_part(run.params), start.params)
+    (tmp_path / 'base').rename(tmp_path / 'gone')  # a run that is under way needs it no longer
+    again = lmjax.finetune(config, str(tmp_path / 'tuned'), init=str(tmp_path / 'base'), say=lambda line: None)
+    assert again['status'] == 'complete'
+    with pytest.raises(UsageError, match=r'objective\.kind'):
+        start.predict(['bad'])
+
+
+@pytest.mark.parametrize(
+    ('section', 'changes', 'field'),
+    [
+        ('data', {'source': 'stdlib'}, 'data.source'),
+        ('data', {'layout': 'windows'}, 'data.layout'),
+        ('objective', {'kind': 'causal'}, 'data.source'),
+        ('objective', {'pooling': 'first'}, 'objective.pooling'),
+        ('objective', {'pooling': 'pooler'}, 'objective.pooling'),
+        ('train', {'carry': True}, 'train.carry'),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path, section, changes, field):
+    config = config_of(tmp_path)
+    config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **changes)})
+    with pytest.raises(UsageError, match=field.replace('.', r'\.')):
+        validate(config)
+
+
+def test_named_classes_are_those_of_the_text(tmp_path):
+    config = config_of(tmp_path)
+    config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, classes=('no', 'maybe')))
+    with pytest.raises(UsageError, match=r'objective\.classes'):
+        lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
+    assert not (tmp_path / 'run').exists()
