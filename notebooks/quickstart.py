@@ -38,9 +38,9 @@ lmjax.doctor()
 # %%
 from configs import quickstart
 
-WORKDIR = os.environ.get('LMJAX_NOTEBOOK_RUNS', 'runs/notebook')
+WORKDIR = 'runs/notebook'
 config = quickstart.get_config()
-config.train.steps = int(os.environ.get('LMJAX_NOTEBOOK_STEPS', 300))
+config.train.steps = 300
 lmjax.train(config, f'{WORKDIR}/base')
 
 # %% [markdown]
@@ -54,8 +54,9 @@ print(run.generate('def ', max_new_tokens=60, temperature=0.8)[0])
 # ## One ablation: the same run with another feed-forward
 
 # %%
-other = quickstart.get_config()
-other.train.steps = config.train.steps
+import copy
+
+other = copy.deepcopy(config)
 other.model.feed_forward = 'relu'
 lmjax.train(other, f'{WORKDIR}/relu')
 

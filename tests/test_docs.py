@@ -50,7 +50,8 @@ def commands(path):
 
 def documents():
     pages = [
-        path.relative_to(ROOT) for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('*.py')]
+        path.relative_to(ROOT)
+        for path in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('*.py')]
     ]
     return [str(page) for page in sorted(pages) if page.name != '__init__.py']
 
