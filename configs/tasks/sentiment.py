@@ -6,7 +6,7 @@
 
 The file is .jsonl, .csv or .tsv with columns `text` and `label`. Rows whose number modulo 10 is 1 validate, those with 0 are
 left for the test above, and the others train. With --init=none the small encoder below learns from scratch, on its own words:
-501,186 parameters for the 6,260 words of 2,400 sentences. docs/tasks.md says what both reach.
+501,186 parameters for the 6,288 words of 2,400 sentences. docs/tasks.md says what both reach.
 """
 
 from lmjax import Config, DataConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig
