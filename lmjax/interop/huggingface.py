@@ -161,10 +161,13 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     """Writes a folder that transformers loads; returns its model_type.
 
     Raises:
-      UsageError: the folder is not empty, the dtype is not one of DTYPES, or no family of transformers says this network.
+      UsageError: the folder is not empty, the dtype is not one of DTYPES, the network has a classifier on top, or no family of
+        transformers says it.
     """
     require(dtype in DTYPES, '--dtype', dtype, f'choose one of: {", ".join(DTYPES)}')
     model = config.model
+    remedy = 'transformers gets no classifier from here yet; convert the run that it started from'
+    require(not config.objective.classes, 'objective.classes', config.objective.classes, remedy)
     if not isinstance(model, TransformerConfig):
         raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only transformers can be exported')
     context = model.context or config.data.seq_len

@@ -102,12 +102,15 @@ def taken_over(config: Config, init_from: str, *, workdir: str = '') -> Config:
 def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Model, *, say: Any = print) -> Tree:
     """The parameters of another run or of an imported checkpoint, for a network of `config`.
 
-    What the two configs compute differently is said, since parameters of equal shapes do not tell it.
+    What the two configs compute differently is said, since parameters of equal shapes do not tell it. A classifier that the
+    other run has on top is left behind.
 
     Raises:
       UsageError: names or shapes differ, or the words.
     """
+    from lmjax.models.row_classifier import network_part
     from lmjax.training.checkpoint.structure import check_fits, describe, flatten
+    from lmjax.training.network import network_of
     from lmjax.training.restore import load_params
     from lmjax.training.workdir import read_config
 
@@ -127,10 +130,12 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
         return params
     other = _with_roles(load_tokenizer(os.path.join(init_from, 'tokenizer')), config.data)
     check_words(init_from, tokenizer, other, other.vocab_size)
-    _say_differences(init_from, read_config(init_from).model, config.model, say)
-    params = load_params(init_from, model, flag='--init_from')
+    begun = read_config(init_from)
+    _say_differences(init_from, begun.model, config.model, say)
+    whole = network_of(dataclasses.replace(config, objective=begun.objective), other.vocab_size)
+    params = load_params(init_from, whole, flag='--init_from')
     say(f'starts from the parameters of {init_from}')
-    return params
+    return network_part(params)
 
 
 def check_words(init_from: str, tokenizer: Tokenizer, other: Tokenizer | None, vocab_size: int) -> None:

@@ -9,7 +9,7 @@ from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
 from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
-from lmjax.data.sources import need_pairs
+from lmjax.data.sources import is_labelled, need_pairs
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.objectives.table import objective_of
@@ -34,6 +34,8 @@ def rescore(
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
     objective = objective_of(config.objective)
     tokenizer = with_separator(tokenizer) if objective.paired else tokenizer
+    if objective.labelled:
+        _need_labels(config, text, source)
     store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
@@ -64,6 +66,13 @@ def rescore(
         unit = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
         raise UsageError(f'text: fewer than two {unit}; nothing can be scored')
     return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
+
+
+def _need_labels(config: Config, text: str | None, source: str) -> None:
+    who = f'the objective {config.objective.kind!r}'
+    remedy = f'{who} scores texts with labels; give a source labelled:GLOB#TEXT,LABEL, or ask Run.predict'
+    require(text is None, 'text', (text or '')[:40], remedy)
+    require(not source or is_labelled(source), 'source', source, remedy)
 
 
 def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, paired: bool) -> TokenStore:

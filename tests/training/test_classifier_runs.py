@@ -9,6 +9,7 @@ import pytest
 
 import lmjax
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, RecurrentConfig, TrainConfig, UsageError
+from lmjax.interop.huggingface import export_folder
 from lmjax.models.row_classifier import network_part
 from lmjax.training.validate import validate
 
@@ -84,6 +85,18 @@ def test_a_language_model_becomes_a_classifier(trained, tmp_path):
     assert again['status'] == 'complete'
     with pytest.raises(UsageError, match=r'objective\.kind'):
         start.predict(['bad'])
+    lmjax.finetune(config, str(tmp_path / 'third'), init=str(tmp_path / 'tuned'), say=lambda line: None)
+    jax.tree.map(np.testing.assert_array_equal, network_part(lmjax.load(str(tmp_path / 'third')).params), start.params)
+
+
+def test_a_classifier_is_scored_by_labels_and_not_exported(trained):
+    run = lmjax.load(str(trained[0] / 'run'))
+    for given in ({'text': 'bad'}, {'source': 'text:README.md'}):
+        with pytest.raises(UsageError, match='scores texts with labels'):
+            run.evaluate(**given)
+    with pytest.raises(UsageError, match=r'objective\.classes'):
+        export_folder(run.config, run.params, run.tokenizer, str(trained[0] / 'exported'))
+    assert not (trained[0] / 'exported').exists()
 
 
 @pytest.mark.parametrize(
