@@ -76,7 +76,7 @@ def test_every_preset_names_its_command():
             assert any(f'--config={name}' in ' '.join(arguments) for arguments in commands(name))
 
 
-@pytest.mark.slow
+@pytest.mark.full  # the notebook, which CI runs, has this code
 def test_the_notebook_code_of_the_readme_runs(tmp_path, monkeypatch):
     code, _ = blocks('README.md', 'python')
     code = code.replace("'runs/notebook'", repr(str(tmp_path / 'run'))).replace('= 300', '= 4')
@@ -109,7 +109,7 @@ def test_the_encoder_code_of_the_readme_runs(tmp_path):
     assert len(found['run'].fill('a <mask>')) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.full  # CI types such commands itself
 def test_the_readme_s_commands_train_score_and_sample(tmp_path):
     """The first command at a small size, then evaluate and generate on what it left."""
     small = [
@@ -143,7 +143,7 @@ def test_the_readme_s_commands_train_score_and_sample(tmp_path):
     assert sampled.returncode == 0, sampled.stderr[-2000:]
 
 
-@pytest.mark.slow
+@pytest.mark.full  # CI types such commands itself
 def test_the_readme_s_commands_exchange_checkpoints(tmp_path):
     """Each command of that section, at a small size and in a folder of its own."""
     small = ['--config.data.max_documents=100', '--config.train.steps=2', '--config.train.eval_batches=1']

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lmjax.config import UsageError, require
 from lmjax.data.config import DataConfig
@@ -67,6 +67,12 @@ def clean(documents: Iterable[str | None], data: DataConfig, counts: Counter[str
         counts[f'dropped_{reason}' if reason else 'kept'] += 1
         if not reason:
             yield text
+
+
+def describe_unreadable(counts: Mapping[str, int]) -> str:
+    """A line on the records that could not be read; empty where there are none."""
+    count = counts.get('dropped_unreadable', 0)
+    return f'{count:,} of {counts["read"]:,} records are left out: they lack a field, or cannot be read' if count else ''
 
 
 def reason_to_drop(text: str, data: DataConfig, seen: set[bytes]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from lmjax.config import UsageError
 from lmjax.data.parallel_text import join_pair, split_pair
 from lmjax.data.sources import Source, bad_source, digest_files, json_record, matching_files, read_text
+from lmjax.data.store import TokenStore
 
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 SHOWN = 5  # names in a line
@@ -119,3 +120,15 @@ def part_labels(documents: Sequence[str], classes: Sequence[str]) -> tuple[list[
         remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those texts or train on the label'
         raise UsageError(f'label={told}: was never seen in training; {remedy}')
     return list(texts), np.array([numbers[label] for label in labels], np.int32)
+
+
+def describe_cut(stores: dict[str, TokenStore], seq_len: int) -> str:
+    """A line on the texts with labels that are longer than a row, by split; empty where there are none."""
+    said, longest = [], 0
+    for name, store in stores.items():
+        lengths = np.diff(store.doc_offsets) - (store.separator_id is not None)
+        count = int((lengths > seq_len).sum())
+        if store.labels is not None and count:
+            said.append(f'{count:,} of the {len(lengths):,} {name} texts')
+            longest = max(longest, int(lengths.max()))
+    return f'data.seq_len={seq_len} cuts {" and ".join(said)}; with {longest} every one is read whole' if said else ''

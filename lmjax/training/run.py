@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.config import UsageError, fingerprint, require
+from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.corpus import Corpus
+from lmjax.data.labelled import describe_cut
 from lmjax.data.loader import epoch_steps
 from lmjax.data.parallel_text import describe_left_out
 from lmjax.data.sources import is_labelled
@@ -58,8 +60,9 @@ def train(
       NonFiniteLossError: training diverged.
     """
     splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
-    if left_out := describe_left_out(splits, config.data.seq_len):
-        say(left_out)
+    told = [tell(splits, config.data.seq_len) for tell in (describe_left_out, describe_cut)]
+    for line in filter(None, [describe_unreadable(corpus.counts), *told]):
+        say(line)
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)
     checkpoints = Checkpointer(

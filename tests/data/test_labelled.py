@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
+from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labelled import classes_of
+from lmjax.data.labelled import classes_of, describe_cut
 from lmjax.data.loader import batch_at, eval_batches
 from lmjax.data.sources import is_labelled, open_source
 from lmjax.objectives.config import ObjectiveConfig
@@ -86,6 +87,15 @@ def test_rows_have_the_label_of_their_text(folder):
     (last,) = eval_batches(corpus.valid, seq_len=6, batch_size=5, layout='documents', corrupt=corrupt)
     np.testing.assert_array_equal(last.labels, [1, 0, 1, 0, -1])
     np.testing.assert_array_equal(last.weights[:, 0], [1, 1, 1, 1, 0])
+
+
+def test_what_is_cut_and_what_cannot_be_read_is_said(folder):
+    corpus = prepare(config('labelled:a.jsonl', valid_fraction=0.3))
+    splits = {'train': corpus.train, 'valid': corpus.valid}
+    assert describe_cut(splits, 6) == 'data.seq_len=6 cuts 1 of the 5 train texts; with 13 every one is read whole'
+    assert describe_cut(splits, 13) == ''
+    assert describe_unreadable(corpus.counts) == '3 of 10 records are left out: they lack a field, or cannot be read'
+    assert describe_unreadable({'read': 7}) == ''
 
 
 def test_labels_that_training_never_saw_are_refused(folder):
