@@ -34,8 +34,7 @@ def rescore(
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
     objective = objective_of(config.objective)
     tokenizer = with_separator(tokenizer) if objective.paired else tokenizer
-    if objective.labelled:
-        _need_labels(config, text, source)
+    _check_labels(config, text, source, labelled=objective.labelled)
     store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
@@ -68,8 +67,12 @@ def rescore(
     return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
 
 
-def _need_labels(config: Config, text: str | None, source: str) -> None:
+def _check_labels(config: Config, text: str | None, source: str, *, labelled: bool) -> None:
+    """Raises UsageError where labels are needed and there are none, or the other way round."""
     who = f'the objective {config.objective.kind!r}'
+    if not labelled:
+        require(not is_labelled(source), 'source', source, f'{who} reads no labels; use jsonl:GLOB#text or text:GLOB')
+        return
     remedy = f'{who} scores texts with labels; give a source labelled:GLOB#TEXT,LABEL, or ask Run.predict'
     require(text is None, 'text', (text or '')[:40], remedy)
     require(not source or is_labelled(source), 'source', source, remedy)

@@ -85,6 +85,8 @@ def test_a_language_model_becomes_a_classifier(trained, tmp_path):
     assert again['status'] == 'complete'
     with pytest.raises(UsageError, match=r'objective\.kind'):
         start.predict(['bad'])
+    with pytest.raises(UsageError, match='reads no labels'):
+        start.evaluate(source=config.data.source)
     lmjax.finetune(config, str(tmp_path / 'third'), init=str(tmp_path / 'tuned'), say=lambda line: None)
     jax.tree.map(np.testing.assert_array_equal, network_part(lmjax.load(str(tmp_path / 'third')).params), start.params)
 
