@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
+import lmjax
 from lmjax.config import UsageError, first_line, leaves, nearest
 from lmjax.training.memory import keep_freed_memory
 
@@ -38,6 +40,29 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         app.run(guarded, flags_parser=_parse)
     except UsageError as error:
         sys.exit(_refuse(error))
+
+
+def train(function: Callable[..., Mapping[str, Any]], *args: Any, **kwargs: Any) -> int:
+    """Calls what trains a run, its lines printed as they come; returns 0, 3 (the loss is not a number) or 130 (interrupted)."""
+    try:
+        outcome = function(*args, say=lambda line: print(line, flush=True), **kwargs)
+    except lmjax.NonFiniteLossError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 3
+    return 130 if outcome['status'] == 'interrupted' else 0
+
+
+def read_text(flag: str, path: str) -> str:
+    """The UTF-8 text of a file, or of the standard input (-). Raises UsageError, with the flag, for what cannot be read."""
+    try:
+        if path == '-':
+            return sys.stdin.buffer.read().decode('utf-8')
+        with open(path, 'rb') as file:
+            return file.read().decode('utf-8')
+    except OSError as error:
+        raise UsageError(f'--{flag}={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f'--{flag}={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
 
 
 def _refuse(error: Exception) -> int:

@@ -6,7 +6,6 @@ tokenizer are used; with `none` the config's own learn from scratch. The rest is
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -26,14 +25,7 @@ def main(_: Sequence[str]) -> int:
     if not _INIT.value:
         raise lmjax.UsageError('--init: missing; name what to start from, as --init=hf:DIR, or --init=none')
     init = '' if _INIT.value == 'none' else _INIT.value
-    try:
-        outcome = lmjax.finetune(
-            _CONFIG.value, _WORKDIR.value, init=init, extend=_EXTEND.value, say=lambda line: print(line, flush=True)
-        )
-    except lmjax.NonFiniteLossError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 3
-    return 130 if outcome['status'] == 'interrupted' else 0
+    return cli.train(lmjax.finetune, _CONFIG.value, _WORKDIR.value, init=init, extend=_EXTEND.value)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,17 +100,7 @@ def _refuse_both(one: flags.FlagHolder, other: flags.FlagHolder) -> None:
 
 def _prompt() -> str:
     path = _PROMPT_FILE.value
-    if path is None:
-        return _PROMPT.value or ''
-    try:
-        if path == '-':
-            return sys.stdin.buffer.read().decode('utf-8')
-        with open(path, 'rb') as file:
-            return file.read().decode('utf-8')
-    except OSError as error:
-        raise lmjax.UsageError(f'--prompt_file={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
-    except UnicodeDecodeError as error:
-        raise lmjax.UsageError(f'--prompt_file={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+    return (_PROMPT.value or '') if path is None else cli.read_text('prompt_file', path)
 
 
 def _sampling(run: Any, size: int) -> Any:

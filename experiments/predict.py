@@ -6,6 +6,7 @@ is a JSON object for each: the text, its label, and the probability of every cla
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,13 +38,7 @@ def batches(path: str) -> Iterator[list[str]]:
     if path == '-':
         yield from ([line.strip()] for line in sys.stdin if line.strip())
         return
-    try:
-        with open(path, encoding='utf-8') as file:
-            texts = [line.strip() for line in file if line.strip()]
-    except OSError as error:
-        raise lmjax.UsageError(f'--input={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
-    except UnicodeDecodeError as error:
-        raise lmjax.UsageError(f'--input={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+    texts = [line.strip() for line in io.StringIO(cli.read_text('input', path), newline=None) if line.strip()]
     for start in range(0, len(texts), MANY):
         yield texts[start : start + MANY]
 

@@ -6,7 +6,6 @@ Exit codes: 0 complete, 2 bad input, 3 the loss is not a number, 130 interrupted
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -24,19 +23,14 @@ _PROFILE = flags.DEFINE_string('profile', '', 'START:STOP: write a trace of thes
 def main(_: Sequence[str]) -> int:
     if not _WORKDIR.value:
         raise lmjax.UsageError('--workdir: missing; name a folder for the run, as in --workdir=runs/quickstart')
-    try:
-        outcome = lmjax.train(
-            _CONFIG.value,
-            _WORKDIR.value,
-            extend=_EXTEND.value,
-            init_from=_INIT_FROM.value,
-            profile=_PROFILE.value,
-            say=lambda line: print(line, flush=True),
-        )
-    except lmjax.NonFiniteLossError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 3
-    return 130 if outcome['status'] == 'interrupted' else 0
+    return cli.train(
+        lmjax.train,
+        _CONFIG.value,
+        _WORKDIR.value,
+        extend=_EXTEND.value,
+        init_from=_INIT_FROM.value,
+        profile=_PROFILE.value,
+    )
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ import numpy as np
 
 from lmjax.config import UsageError, choose, require
 from lmjax.generate.decode import padded_width, power_of_two
-from lmjax.ops.pooling import POOLINGS, unit
+from lmjax.ops.pooling import POOLINGS, real_tokens, unit
 from lmjax.types import Inputs, Model
 
 if TYPE_CHECKING:
@@ -75,13 +75,16 @@ def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], conte
 
 @partial(jax.jit, static_argnames=('apply',))
 def _tell(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any) -> Any:
-    real_BxT = jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]
-    return jax.nn.softmax(apply(params, Inputs(ids_BxT, segments=real_BxT.astype(jnp.int32))).row_logits)
+    return jax.nn.softmax(apply(params, _padded(ids_BxT, lengths_B)).row_logits)
 
 
 @partial(jax.jit, static_argnames=('apply', 'pooling', 'normalize'))
 def _pool(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, pooling: str, normalize: bool) -> Any:
-    real_BxT = jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]
-    output = apply(params, Inputs(ids_BxT, segments=real_BxT.astype(jnp.int32)))
-    vectors_BxD = POOLINGS[pooling](output, real_BxT).astype(jnp.float32)
+    inputs = _padded(ids_BxT, lengths_B)
+    vectors_BxD = POOLINGS[pooling](apply(params, inputs), real_tokens(inputs)).astype(jnp.float32)
     return unit(vectors_BxD) if normalize else vectors_BxD
+
+
+def _padded(ids_BxT: Any, lengths_B: Any) -> Inputs:
+    """Rows that are padded on the right."""
+    return Inputs(ids_BxT, segments=(jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]).astype(jnp.int32))
