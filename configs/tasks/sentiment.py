@@ -22,6 +22,7 @@ def get_config(path: str = 'sentiment.jsonl') -> Config:
             lowercase=True,
             seq_len=64,
             layout='documents',
+            buckets=10,
         ),
         model=TransformerConfig(causal=False, width=64, depth=2, heads=4, dropout=0.1),
         objective=ObjectiveConfig(kind='classify', pooling='mean'),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmjax.config import UsageError, choose, require
+from lmjax.data.buckets import GroupReader, group_reader, steps_of
 from lmjax.data.config import DataConfig
 from lmjax.data.marks import Corruption
 from lmjax.data.packing import PLANS, Plan, read_rows
@@ -35,6 +36,9 @@ def validate(data: DataConfig) -> None:
     if data.order == 'contiguous' and data.layout != 'windows':
         remedy = 'use data.layout=windows, or data.order=shuffled'
         raise UsageError(f'data.order={data.order!r}: rows of layout={data.layout!r} hold whole documents; {remedy}')
+    if data.buckets:
+        remedy = 'sorts documents by length; use data.layout=documents with data.order=shuffled, or 0'
+        require((data.layout, data.order) == ('documents', 'shuffled'), 'data.buckets', data.buckets, remedy)
 
 
 def batch_reader(
@@ -65,6 +69,14 @@ def whole_reader(store: TokenStore, data: DataConfig, *, seed: int, batch_size: 
 
         return read
     plan = plan_of(store, data, seed=seed)
+    if data.buckets:
+        groups = groups_of(store, plan, data.seq_len, buckets=data.buckets, batch_size=batch_size, seed=seed)
+
+        def read_group(step: int, rows: slice) -> Batch:
+            group, width = groups.at(step)
+            return read_rows(store, plan, group[rows], width)
+
+        return read_group
     rows_at = PLAN_ORDERS[data.order]
     return lambda step, rows: read_rows(store, plan, rows_at(step, batch_size, len(plan), seed)[rows], data.seq_len)
 
@@ -76,6 +88,20 @@ def plan_of(store: TokenStore, data: DataConfig, *, seed: int) -> Plan:
         remedy = 'use a larger data.seq_len' if store.paired else 'use data.layout=windows'
         raise UsageError(f'data.layout={data.layout!r}: {what}; {remedy}')
     return plan
+
+
+def groups_of(store: TokenStore, plan: Plan, seq_len: int, *, buckets: int, batch_size: int, seed: int) -> GroupReader:
+    """Rows of a document each by length: with its last token, which nothing follows and some objectives read."""
+    lengths = np.minimum(plan.lengths + (store.separator_id is None), seq_len)
+    return group_reader(lengths, buckets=buckets, batch_size=batch_size, seed=seed)
+
+
+def train_widths(store: TokenStore, data: DataConfig, *, seed: int, batch_size: int) -> list[int]:
+    """Every width that a batch may have."""
+    if not data.buckets:
+        return [data.seq_len]
+    plan, sizes = plan_of(store, data, seed=seed), {'buckets': data.buckets, 'batch_size': batch_size}
+    return groups_of(store, plan, data.seq_len, **sizes, seed=seed).widths.tolist()
 
 
 def shuffled_rows(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
@@ -165,7 +191,8 @@ def train_batches(
 def epoch_steps(store: TokenStore, data: DataConfig, *, seed: int, batch_size: int) -> float:
     """Steps after which each token was a target once (for random order: on average)."""
     if data.layout != 'windows':
-        return len(plan_of(store, data, seed=seed)) / batch_size
+        rows = len(plan_of(store, data, seed=seed))
+        return steps_of(rows, batch_size) if data.buckets else rows / batch_size
     if data.order == 'contiguous':
         return (len(store) - 1) // (batch_size * data.seq_len)
     return max(1, (len(store) - data.seq_len) // data.seq_len) / batch_size
@@ -179,6 +206,7 @@ def eval_batches(
     stride: int = 0,
     layout: str = 'windows',
     order: str = 'shuffled',
+    buckets: int = 0,
     corrupt: Corruption | None = None,
     host: int = 0,
     hosts: int = 1,
@@ -188,7 +216,8 @@ def eval_batches(
     Windows are disjoint, or with `stride` overlap so that each token has at least seq_len - stride tokens of context.
     order='contiguous' lays the stream out for a carried state. Rows of documents have segments and positions; windows none
     (padding is on the right, where no causal network looks). With a corruption windows have segments as well; each row is
-    always corrupted alike, and what is scored is what it says.
+    always corrupted alike, and what is scored is what it says. With `buckets` documents come by their length, in batches of
+    so many shapes.
     """
     choose(dict.fromkeys(LAYOUTS), layout, 'data.layout')
     require(0 <= stride <= seq_len, 'stride', stride, f'use 1 to seq_len={seq_len}, or 0 for disjoint windows')
@@ -196,7 +225,7 @@ def eval_batches(
     if len(store) < 2:
         raise UsageError(f'data: {len(store)} tokens to evaluate; a next token needs at least two, give more text')
     if layout != 'windows':
-        whole = eval_rows(store, seq_len=seq_len, batch_size=batch_size, layout=layout)
+        whole = eval_rows(store, seq_len=seq_len, batch_size=batch_size, layout=layout, buckets=buckets)
     elif order == 'contiguous':
         require(stride in (0, seq_len), 'stride', stride, 'a carried state reads each token once: use 0')
         whole = eval_stretches(store, seq_len=seq_len, batch_size=batch_size)
@@ -214,8 +243,13 @@ def corrupted(batches: Iterable[Batch], store: TokenStore, corrupt: Corruption) 
         yield corrupt(batch, hashed(0, 'evaluation', rows_of(step, len(batch.weights))), store)
 
 
-def eval_rows(store: TokenStore, *, seq_len: int, batch_size: int, layout: str) -> Iterator[Batch]:
+def eval_rows(store: TokenStore, *, seq_len: int, batch_size: int, layout: str, buckets: int) -> Iterator[Batch]:
     plan = PLANS[layout](store, seq_len, seed=0)
+    if buckets and len(plan):
+        groups = groups_of(store, plan, seq_len, buckets=buckets, batch_size=batch_size, seed=0)
+        for step in range(steps_of(len(plan), batch_size)):
+            yield read_rows(store, plan, *groups.at(step))
+        return
     for begin in range(0, len(plan), batch_size):
         rows = begin + np.arange(batch_size)
         yield read_rows(store, plan, np.where(rows < len(plan), rows, -1), seq_len)

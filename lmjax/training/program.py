@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Program(NamedTuple):
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
-    compile: Callable[[], None]  # both, before they are called
+    compile: Callable[[Sequence[int]], None]  # both, before they are called: the step for batches of each of these widths
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
     teacher: str = ''  # digest of the parameters of the network that it learns from
@@ -77,11 +78,14 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
     place = partial(shard_batch, mesh=mesh)
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
-    def compile_both() -> None:
-        batch = place(plain_batch(config, vocab_size, rows=config.train.batch_size))
-        with ThreadPoolExecutor(1) as beside:  # each takes seconds, and much of them on one core
+    def compile_step(width: int) -> None:
+        batch = place(plain_batch(config, vocab_size, rows=config.train.batch_size, width=width))
+        step.lower(like, batch, hparams, taught).compile()  # jit looks here before it compiles anything
+
+    def compile_all(widths: Sequence[int]) -> None:
+        with ThreadPoolExecutor(2) as beside:  # each takes seconds, and much of them on one core
             init_compiled = beside.submit(lambda: fresh.lower(root).compile())
-            step.lower(like, batch, hparams, taught).compile()  # jit looks here before it compiles anything
+            list(beside.map(compile_step, widths))
             init_compiled.result()
 
     return Program(
@@ -90,17 +94,21 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
         mesh=mesh,
         init=lambda: fresh(root),
         step=lambda state, batch: step(state, batch, hparams, taught),
-        compile=compile_both,
+        compile=compile_all,
         place=place,
         like=like,
         teacher='' if teacher is None else digest_of(teacher.params),
     )
 
 
-def plain_batch(config: Config, vocab_size: int, *, rows: int) -> Batch:
-    """A batch of no text, of the shapes that every batch of a config has, without padding so far as it goes."""
+def plain_batch(config: Config, vocab_size: int, *, rows: int, width: int = 0) -> Batch:
+    """A batch of no text, of the shapes that every batch of a config has (of `width` tokens, or of data.seq_len).
+
+    There is no padding so far as it goes.
+    """
+    data = dataclasses.replace(config.data, seq_len=width or config.data.seq_len, buckets=0)
     corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
-    return example_batch(config.data, batch_size=rows, corrupt=corrupt)
+    return example_batch(data, batch_size=rows, corrupt=corrupt)
 
 
 def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], teacher: Teacher | None) -> Callable[..., Any]:

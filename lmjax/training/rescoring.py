@@ -55,6 +55,7 @@ def rescore(
         batch_size=rows,
         stride=stride,
         layout=layout,
+        buckets=config.data.buckets,
         order='contiguous' if carry else 'shuffled',
         corrupt=tokens_corruption(config.objective, tokenizer),
     )

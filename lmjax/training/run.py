@@ -15,7 +15,7 @@ from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.corpus import Corpus
 from lmjax.data.labelled import describe_cut
-from lmjax.data.loader import epoch_steps
+from lmjax.data.loader import epoch_steps, train_widths
 from lmjax.data.parallel_text import describe_left_out
 from lmjax.data.sources import is_labelled
 from lmjax.data.tokenizers import expected_vocabulary
@@ -89,13 +89,14 @@ def train(
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = expected_vocabulary(config.data)
-    waits = config.objective.teacher or (is_labelled(config.data.source) and not config.objective.classes)
+    needs_text = config.data.buckets or (is_labelled(config.data.source) and not config.objective.classes)
+    waits = config.objective.teacher or needs_text
     if has_begun(workdir) or not vocab_size or not config.train.steps or waits:
         return None
     if not network_of(config, vocab_size).traits.trainable:
         return None
     program = assemble(config, vocab_size)
-    program.compile()
+    program.compile([config.data.seq_len])
     return program
 
 
@@ -142,7 +143,11 @@ def _by_gradient(
     state = restore_state(checkpoints, program.like)
     if state is None:
         params = start(bare_network(config, corpus.tokenizer.vocab_size)) if start else None
-        program.compile()
+        data, size = config.data, config.train.batch_size
+        widths = train_widths(corpus.train, data, seed=config.seed, batch_size=size)
+        if len(widths) > 1:
+            say(f'compiles for batches of {", ".join(map(str, widths))} tokens')
+        program.compile(widths)
         state = program.init()
         if params is not None:
             params = {**state.params, **params}  # what is on top stays as it was drawn

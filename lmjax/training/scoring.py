@@ -49,6 +49,7 @@ class Scorer:
             seq_len=self.config.data.seq_len,
             batch_size=rows,
             layout=self.config.data.layout,
+            buckets=self.config.data.buckets,
             order=self.config.data.order if train.carry else 'shuffled',
             corrupt=self.corrupt,
         )

@@ -119,7 +119,7 @@ def test_every_mesh_gives_the_same_step(name, mesh):
 
 def test_what_is_compiled_ahead_is_what_runs():
     program = assemble(config_of('transformer', data=8), VOCAB)
-    program.compile()
+    program.compile([TIME])
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: compiled.append(event))
     try:
