@@ -22,7 +22,7 @@ from experiments import cli
 _FROM = flags.DEFINE_string('from', '', 'hf:DIR, hf:NAME or gguf:FILE, the checkpoint to read.')
 _TO = flags.DEFINE_string('to', '', 'hf:DIR, the folder to write.')
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run that is made (--from) or read (--to).')
-_STEP = flags.DEFINE_integer('step', 0, 'With --to: which checkpoint; 0: the newest.')
+_STEP = flags.DEFINE_integer('step', 0, 'With --to: which checkpoint; 0: the newest, or the best where train.load_best.')
 _DTYPE = flags.DEFINE_string('dtype', 'float32', 'With --to: float32, bfloat16 or float16.')
 _SCAN_LAYERS = flags.DEFINE_bool('scan_layers', False, 'With --from: keep the layers stacked, for one compiled layer.')
 

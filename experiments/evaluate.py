@@ -15,7 +15,7 @@ from experiments import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
 _DATA = flags.DEFINE_string('data', '', "A source to score instead of the validation split, such as 'text:*.txt'.")
-_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
 _STRIDE = flags.DEFINE_integer('stride', 0, 'Slide the window by this many tokens; 0: disjoint windows.')
 
 

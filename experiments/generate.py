@@ -30,7 +30,7 @@ from lmjax.generate.sampling import SAMPLERS
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _MODEL = flags.DEFINE_string('model', None, 'hf:DIR or hf:NAME, in the format of Hugging Face; gguf:FILE; or a workdir.')
-_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
 _PROMPT = flags.DEFINE_string('prompt', None, 'Text to continue; empty: begin a new document.')
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'File that holds the prompt; - is standard input.')
 _CHAT = flags.DEFINE_bool('chat', False, "The prompt is a message, written as the checkpoint's chat template says.")

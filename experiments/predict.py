@@ -18,7 +18,7 @@ from experiments import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', "Folder of a run of objective.kind='classify'.")
 _INPUT = flags.DEFINE_string('input', '', 'A file with a text on each line; -: the standard input.')
-_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest.')
+_STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
 MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together
 
 

@@ -267,7 +267,7 @@ def sampling_of(settings: Mapping[str, Any], base: SamplingConfig | None = None)
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:
-    """The run in a folder, at its newest checkpoint or at `step`; needs nothing but the folder.
+    """The run in a folder, at its newest checkpoint (its best one where train.load_best) or at `step`; needs no other files.
 
     'hf:DIR' and 'hf:NAME' are a checkpoint in Hugging Face's format, in a folder or on the Hub, 'gguf:FILE' one of llama.cpp's.
 
@@ -289,7 +289,8 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = network_of(config, tokenizer.vocab_size)
-    return Run(workdir, config, model, load_params(workdir, model, step=step), tokenizer)
+    params = load_params(workdir, model, step=step, best=config.train.load_best)
+    return Run(workdir, config, model, params, tokenizer)
 
 
 def _load_teacher(config: Config) -> Run:

@@ -8,14 +8,15 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lmjax.config import UsageError
+from lmjax.data.config import DataConfig
 from lmjax.data.parallel_text import join_pair, split_pair
-from lmjax.data.sources import Source, bad_source, digest_files, json_record, matching_files, read_text
+from lmjax.data.sources import Source, bad_source, digest_files, is_labelled, json_record, matching_files, read_text
 from lmjax.data.store import TokenStore
 
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
@@ -120,6 +121,20 @@ def part_labels(documents: Sequence[str], classes: Sequence[str]) -> tuple[list[
         remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those texts or train on the label'
         raise UsageError(f'label={told}: was never seen in training; {remedy}')
     return list(texts), np.array([numbers[label] for label in labels], np.int32)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Of each class, inverse to how often it occurs and 1 on average over texts (King and Zeng 2001)."""
+    return tuple((len(labels) / (classes * np.bincount(labels, minlength=classes))).tolist())
+
+
+def describe_split(data: DataConfig, counts: Mapping[str, int]) -> str:
+    """A line on which texts validate, where nobody said; empty where somebody did, or where texts have no labels."""
+    if data.valid_source or not is_labelled(data.source):
+        return ''
+    valid, every = counts['valid_documents'], round(1 / data.valid_fraction)
+    total = valid + counts['train_documents']
+    return f'no data.valid_source: every {every}th of the texts validates, {valid:,} of {total:,}'
 
 
 def describe_cut(stores: dict[str, TokenStore], seq_len: int) -> str:

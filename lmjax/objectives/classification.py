@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,18 +13,30 @@ import numpy as np
 if TYPE_CHECKING:
     from lmjax.types import Array, Batch, HParams, Model, Tree
 
+SCORES = ('loss_nats', 'accuracy', 'f1', 'mcc')
+
 
 def loss(
-    model: Model, params: Tree, batch: Batch, hparams: HParams, key: Any, cache: Tree = None
+    model: Model,
+    params: Tree,
+    batch: Batch,
+    hparams: HParams,
+    key: Any,
+    cache: Tree = None,
+    *,
+    class_weights: Sequence[float] = (),
 ) -> tuple[Array, tuple[Array, dict[str, Array], Tree]]:
     """Sums over rows: cross-entropy of the row's label in nats, smoothed if asked for (Szegedy et al. 2016, section 7).
 
-    The weight is the number of rows that have a label (not -1). Sums: `loss`, `nll` (without smoothing), auxiliary ones and,
-    in evaluation (`key` is None), `confusion`: how many rows of each class (first axis) were told as each (second).
+    The weight is the number of rows that have a label (not -1); in training with `class_weights` each counts as its class does.
+    Sums: `loss`, `nll` (without smoothing), auxiliary ones and, in evaluation (`key` is None), `confusion`: how many rows of
+    each class (first axis) were told as each (second).
     """
     output = model.apply(params, batch.inputs, key=key, hparams=hparams)
     logits_BxC, labels_B = jnp.asarray(output.row_logits), jnp.asarray(batch.labels)
     has_B, labels_B = (labels_B >= 0).astype(jnp.float32), jnp.maximum(labels_B, 0)
+    if class_weights and key is not None:
+        has_B *= jnp.asarray(class_weights, jnp.float32)[labels_B]
     logprob_BxC = jax.nn.log_softmax(logits_BxC)
     nll_B = -jnp.take_along_axis(logprob_BxC, labels_B[:, None], axis=1)[:, 0]
     smoothing = hparams.get('label_smoothing')

@@ -15,6 +15,8 @@ from lmjax.ops.pooling import POOLINGS, real_tokens, unit
 if TYPE_CHECKING:
     from lmjax.types import Array, Batch, HParams, Model, Tree
 
+SCORES = ('loss_nats', 'accuracy', 'alignment', 'uniformity')
+
 
 def loss(
     model: Model, params: Tree, batch: Batch, hparams: HParams, key: Any, cache: Tree = None, *, pooling: str = 'mean'

@@ -29,6 +29,7 @@ class Objective(NamedTuple):
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
     taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
+    scores: tuple[str, ...] = ('loss_nats', 'accuracy')  # by which its evaluations can be compared
     # an evaluation's sums (and their `weight`) -> what it reports, where rows are scored; None: tokens are, each given others
     report: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
@@ -56,6 +57,7 @@ OBJECTIVES = {
         needs=('trainable',),
         scalars=('temperature',),
         settings=('pooling',),
+        scores=contrastive.SCORES,
         report=contrastive.report,
     ),
     'classify': Objective(
@@ -64,6 +66,8 @@ OBJECTIVES = {
         in_order=False,
         needs=('trainable',),
         labelled=True,
+        settings=('class_weights',),
+        scores=classification.SCORES,
         report=classification.report,
     ),
     'distill': Objective(

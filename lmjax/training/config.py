@@ -19,13 +19,16 @@ class TrainConfig:
     accumulate: int = 1  # microbatches a step
     carry: bool = False  # recurrent: start each window from the last one's state (data.order=contiguous)
     eval_every: int = free(250)  # steps; 0: only at the end
+    eval_epochs: int = free(0)  # instead, after so many epochs each time; 0: as eval_every says
     eval_batches: int = free(0)  # of an evaluation before the last one, which takes the whole split; 0: always the whole
     eval_batch_size: int = free(0)  # 0: batch_size
     log_every: int = free(10)
     checkpoint_every: int = free(0)  # steps; 0: at each evaluation
     keep_latest: int = free(2)
-    keep_best: int = free(1)  # by validation loss
-    patience: int = 0  # evaluations without a better loss before stopping early; 0: never
+    metric: str = 'loss_nats'  # of the validation split, by which evaluations are compared: loss_nats, accuracy, f1, mcc, ...
+    keep_best: int = free(1)  # checkpoints, by `metric`
+    load_best: bool = free(False)  # the run's outcome is its best checkpoint rather than its newest
+    patience: int = 0  # evaluations without a better `metric` before stopping early; 0: never
 
 
 @dataclasses.dataclass

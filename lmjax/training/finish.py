@@ -19,13 +19,12 @@ from lmjax.objectives.table import objective_of
 from lmjax.ops.flops import count_flops
 from lmjax.training.config import Config
 from lmjax.training.environment import environment
-from lmjax.training.loop import Outcome
 from lmjax.training.program import plain_batch
 from lmjax.training.report import write_report
-from lmjax.training.scoring import scored_params
+from lmjax.training.scores import SCORES
 from lmjax.training.state import hparams_of
 from lmjax.training.workdir import write_json
-from lmjax.types import Model
+from lmjax.types import Model, Tree
 
 
 def context_of(config: Config, model: Model) -> int | None:
@@ -37,14 +36,14 @@ def finish(
     config: Config,
     corpus: Corpus,
     model: Model,
-    outcome: Outcome,
+    params: Tree,
+    valid: dict[str, Any],
     workdir: str,
     *,
     records: list[dict[str, Any]],
     say: Any,
 ) -> None:
-    """Writes samples.txt, run.json and report.html, and says what came out."""
-    params = scored_params(outcome.state)
+    """Writes samples.txt, run.json and report.html, and says what came out: `valid`, the evaluation of `params`."""
     samples = _samples(config, corpus, model, params)
     with open(os.path.join(workdir, 'samples.txt'), 'w', encoding='utf-8') as file:
         file.write(samples)
@@ -52,7 +51,6 @@ def finish(
     write_json(os.path.join(workdir, 'run.json'), facts(config, corpus, model, params, records))
     if config.log.report:
         say(f'report: {write_report(workdir)}')
-    valid = outcome.valid
     say(summary(valid))
     if config.next_step:
         say(f'next: {config.next_step}')
@@ -61,8 +59,8 @@ def finish(
 def summary(valid: dict[str, Any]) -> str:
     """An evaluation in a line: of tokens, or of whole texts."""
     if 'texts' in valid:
-        told = ('accuracy', 'f1', 'mcc', 'alignment', 'uniformity')
-        scores = ', '.join(f'{name} {valid[name]:.3f}' for name in told if name in valid)
+        told = {name: score for name, score in SCORES.items() if name in valid and name != 'loss_nats'}
+        scores = ', '.join(f'{name} {valid[name]:{score.form}}' for name, score in told.items())
         return f'validation: {valid["loss_nats"]:.4f} nats a text, {scores}'
     bits = valid.get('bits_per_byte')
     line = f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'

@@ -79,11 +79,11 @@ def run_steps(config: Config, corpus: Corpus, program: Program, state: TrainStat
                 out.write(ledger.flush())  # all steps are known to be finite before anything is saved
                 if evaluates:
                     valid = out.evaluate(state, step)
-                metric = valid['loss_nats'] if evaluates else None
+                metric = out.scorer.badness(valid) if evaluates else None
                 out.checkpoints.save(step, storable(state), meta, metric=metric)
                 ledger.restart_clock()
                 if evaluates and train.patience and out.scorer.stale() >= train.patience and step < train.steps:
-                    reason = f'no better validation loss in {out.scorer.stale()} evaluations'
+                    reason = f'no better {train.metric} in {out.scorer.stale()} evaluations'
                     return Outcome(state, step, 'complete', reason, valid)
                 if interruption.requested:
                     return Outcome(state, step, 'interrupted', interruption.requested, valid)

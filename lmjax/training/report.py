@@ -19,14 +19,12 @@ from lmjax.training.figures import Curve, draw
 from lmjax.training.metrics import EVENT, read_metrics
 from lmjax.training.progress import count
 from lmjax.training.report_style import PAGE
+from lmjax.training.scores import SCORES
 
 FILE = 'report.html'
 Facts = Mapping[str, Any]
 Records = Sequence[Mapping[str, Any]]
 EVALUATIONS_SHOWN = 12
-SCORES = {'loss_nats': '.4f'} | dict.fromkeys(
-    ('perplexity', 'bits_per_byte', 'accuracy', 'f1', 'mcc', 'alignment', 'uniformity'), '.3f'
-)
 
 
 def write_report(workdir: Path | str) -> Path:
@@ -197,7 +195,8 @@ def _evaluations(records: Records) -> str:
     stride = math.ceil(len(rows) / EVALUATIONS_SHOWN)
     head = ''.join(f'<th>{name.replace("_", " ")}</th>' for name in ('step', *names))
     cells = [
-        [f'{row["step"]:,}', *(_number(row.get(name), SCORES[name]) for name in names)] for row in rows[::-1][::stride][::-1]
+        [f'{row["step"]:,}', *(_number(row.get(name), SCORES[name].form) for name in names)]
+        for row in rows[::-1][::stride][::-1]
     ]
     body = ''.join(f'<tr>{"".join(f"<td>{safe(cell)}</td>" for cell in row)}</tr>' for row in cells)
     return f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

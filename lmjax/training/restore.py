@@ -36,14 +36,15 @@ def restore_state(checkpoints: Checkpointer, like: TrainState) -> TrainState | N
     return stored._replace(root=jax.random.wrap_key_data(stored.root))
 
 
-def load_params(workdir: str, model: Model, *, step: int | None = None, flag: str = '--workdir') -> Tree:
-    """The parameters of the newest valid checkpoint (or of `step`), the moving average where the run keeps one.
+def load_params(workdir: str, model: Model, *, step: int | None = None, best: bool = False, flag: str = '--workdir') -> Tree:
+    """The parameters of the newest valid checkpoint (or of `step`, or the `best`), the moving average where the run keeps one.
 
     Raises:
       UsageError: the folder holds no checkpoint, or its parameters are not the model's.
     """
     checkpoints = Checkpointer(os.path.join(workdir, 'checkpoints'))
-    found = checkpoints.latest() if step is None else step
+    found = checkpoints.best() if best and step is None else step
+    found = checkpoints.latest() if found is None else found
     if found is None:
         raise UsageError(f'{flag}={workdir!r}: holds no checkpoint yet; train it first')
     leaves = checkpoints.manifest(found).leaves

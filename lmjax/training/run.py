@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.corpus import Corpus
-from lmjax.data.labelled import describe_cut
+from lmjax.data.labelled import balanced_weights, describe_cut, describe_split
 from lmjax.data.loader import epoch_steps, train_widths
 from lmjax.data.parallel_text import describe_left_out
 from lmjax.data.sources import is_labelled
@@ -30,8 +30,9 @@ from lmjax.training.network import bare_network, network_of
 from lmjax.training.profile import Profile
 from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
-from lmjax.training.restore import restore_state, storable
-from lmjax.training.scoring import Scorer
+from lmjax.training.restore import load_params, restore_state, storable
+from lmjax.training.scores import badness
+from lmjax.training.scoring import Scorer, scored_params
 from lmjax.training.state import TrainState, hparams_of, stream
 from lmjax.training.teacher import check_same
 from lmjax.training.workdir import has_begun
@@ -61,7 +62,7 @@ def train(
     """
     splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
     told = [tell(splits, config.data.seq_len) for tell in (describe_left_out, describe_cut)]
-    for line in filter(None, [describe_unreadable(corpus.counts), *told]):
+    for line in filter(None, [describe_unreadable(corpus.counts), describe_split(config.data, corpus.counts), *told]):
         say(line)
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)
@@ -82,8 +83,29 @@ def train(
         if outcome.status == 'interrupted':
             say(f'{outcome.reason}: saved step {outcome.step} in {workdir}; run the same command again to go on')
         else:
-            finish(config, corpus, model, outcome, workdir, records=read_metrics(workdir), say=say)
+            records = read_metrics(workdir)
+            params, valid = _result(config, model, outcome, workdir, checkpoints, records, say)
+            finish(config, corpus, model, params, valid, workdir, records=records, say=say)
+            return {**valid, 'status': outcome.status, 'steps': outcome.step}
     return {**outcome.valid, 'status': outcome.status, 'steps': outcome.step}
+
+
+def _result(
+    config: Config,
+    model: Model,
+    outcome: Outcome,
+    workdir: str,
+    checkpoints: Checkpointer,
+    records: list[dict[str, Any]],
+    say: Any,
+) -> tuple[Tree, dict[str, Any]]:
+    """The parameters that a run ends with, and their evaluation."""
+    step = checkpoints.best() if config.train.load_best else None
+    if step in (None, outcome.step):
+        return scored_params(outcome.state), outcome.valid
+    say(f'the best by {config.train.metric} is step {step}')
+    valid = next(row for row in records if row['split'] == 'valid' and row['step'] == step)
+    return load_params(workdir, model, step=step), valid
 
 
 def compile_ahead(config: Config, workdir: str) -> Program | None:
@@ -101,7 +123,7 @@ def compile_ahead(config: Config, workdir: str) -> Program | None:
 
 
 def resolve(config: Config, corpus: Corpus) -> Config:
-    """The config with what its text says: names of classes, and `train.steps` from `train.epochs` where it is 0.
+    """The config with what its text says: classes and their weights, `train.steps` and `train.eval_every` from epochs.
 
     Raises:
       UsageError: the config names other classes than the text.
@@ -110,10 +132,17 @@ def resolve(config: Config, corpus: Corpus) -> Config:
     if classes and named != classes:
         require(not named, 'objective.classes', named, f'the text has {classes}; leave it out, or name these')
         config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, classes=classes))
-    if train.steps:
-        return config
-    steps = epoch_steps(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size) * train.epochs
-    return dataclasses.replace(config, train=dataclasses.replace(train, steps=max(1, round(steps))))
+    if config.objective.balanced and corpus.train.labels is not None:
+        weights, given = balanced_weights(corpus.train.labels, len(classes)), config.objective.class_weights
+        remedy = f'objective.balanced makes them {weights}; leave one of the two out'
+        require(given in ((), weights), 'objective.class_weights', given, remedy)
+        config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, class_weights=weights))
+    if not train.steps or train.eval_epochs:
+        epoch = epoch_steps(corpus.train, config.data, seed=config.seed, batch_size=train.batch_size)
+        steps = train.steps or max(1, round(epoch * train.epochs))
+        every = max(1, round(epoch * train.eval_epochs)) if train.eval_epochs else train.eval_every
+        config = dataclasses.replace(config, train=dataclasses.replace(train, steps=steps, eval_every=every))
+    return config
 
 
 def is_complete(config: Config, workdir: str) -> bool:
@@ -202,7 +231,7 @@ def _by_counting(
     log.write({**record, 'tokens_per_second': len(corpus.train.tokens) / max(seconds, 1e-9)})
     valid = Scorer(config, corpus, model).score(state, 1)
     log.write(valid)
-    checkpoints.save(1, storable(state), {'fingerprint': fingerprint(config)}, metric=valid['loss_nats'])
+    checkpoints.save(1, storable(state), {'fingerprint': fingerprint(config)}, metric=badness(valid, config.train.metric))
     log.event(config.train.steps, 'complete', early=False)
     return Outcome(state, 1, 'complete', '', valid)
 

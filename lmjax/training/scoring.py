@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 from lmjax.data.corpus import Corpus
@@ -12,6 +11,7 @@ from lmjax.data.loader import eval_batches
 from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
+from lmjax.training.scores import badness
 from lmjax.training.state import TrainState, hparams_of, scored_part
 from lmjax.types import Model, Tree
 
@@ -29,15 +29,15 @@ class Scorer:
         self.objective = objective_of(config.objective)
         self.eval_step = make_eval_step(model, self.objective, hparams_of(config))
         self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
-        latest = {row['step']: row['loss_nats'] for row in records or [] if row.get('split') == 'valid'}
-        self.losses = [loss if isinstance(loss, float) else math.inf for _, loss in sorted(latest.items())]
+        self._past = [self.badness(row) for row in records or [] if row.get('split') == 'valid']
 
-    def best_so_far(self) -> float:
-        return min(self.losses, default=math.inf)
+    def badness(self, record: dict[str, Any]) -> float:
+        """The score of an evaluation that `train.metric` names; less is better."""
+        return badness(record, self.config.train.metric)
 
     def stale(self) -> int:
         """Evaluations since the best one."""
-        return len(self.losses) - 1 - self.losses.index(min(self.losses)) if self.losses else 0
+        return len(self._past) - 1 - self._past.index(min(self._past)) if self._past else 0
 
     def score(self, state: TrainState, step: int) -> dict[str, Any]:
         """The record of one evaluation: of the whole validation split after the last step, of `train.eval_batches` before."""
@@ -62,5 +62,5 @@ class Scorer:
         tokenizer = self.corpus.tokenizer
         found = evaluate(self.eval_step, params, batches, tokenizer=tokenizer, objective=self.objective, cache=cache)
         record = {'step': step, 'split': 'valid', **found, 'params': scored_part(state.ema is not None)}
-        self.losses.append(found['loss_nats'])
+        self._past.append(self.badness(record))
         return record

@@ -45,6 +45,8 @@ def validate(config: Config) -> None:
             f'try {_nearest_divisor(train.batch_size, train.accumulate)}'
         )
     objective = objective_of(config.objective)
+    choose(dict.fromkeys(objective.scores), train.metric, 'train.metric')
+    require(train.keep_best > 0 or not train.load_best, 'train.keep_best', train.keep_best, 'train.load_best needs 1 or more')
     reads = reading_of(config.objective)
     require(
         train.accumulate == 1 or objective.separable,
@@ -111,16 +113,21 @@ def _validate_sourced(config: Config, reads: str, *, paired: bool) -> None:
 def _validate_labelled(config: Config, *, labelled: bool) -> None:
     data, carry = config.data, config.train.carry
     if not labelled:
-        kind, classes = config.objective.kind, config.objective.classes
+        kind = config.objective.kind
         remedy = f'objective.kind={kind!r} reads no labels; use classify, or jsonl:GLOB#text for the texts alone'
         require(not is_labelled(data.source), 'data.source', data.source, remedy)
-        require(not classes, 'objective.classes', classes, "go with objective.kind='classify'; leave them out")
+        for field in ('classes', 'class_weights', 'balanced'):
+            value = getattr(config.objective, field)
+            require(not value, f'objective.{field}', value, "goes with objective.kind='classify'; leave it out")
         return
     who = f'objective.kind={config.objective.kind!r}'
     require(is_labelled(data.source), 'data.source', data.source, f'{who} needs labels; use labelled:GLOB#TEXT,LABEL')
     require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole texts; use 'documents'")
     require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
     _validate_pooling(config)
+    o = config.objective
+    fits = not o.class_weights or (len(o.class_weights) == len(o.classes) and min(o.class_weights) >= 0 < sum(o.class_weights))
+    require(fits, 'objective.class_weights', o.class_weights, f'give one for each of objective.classes={o.classes}, 0 or more')
 
 
 def _validate_pooling(config: Config) -> None:

@@ -1,6 +1,8 @@
 """Folders in Hugging Face's format, made once for all tests."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 
 import pytest
@@ -13,6 +15,7 @@ def saved(name):
 
     model = make(name)
     folder = tempfile.mkdtemp(prefix=f'lmjax-{name}-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     model.save_pretrained(folder)
     return model, folder
 

@@ -101,6 +101,23 @@ def test_the_report_counts_over_all_batches():
     assert found['confusion'] == [[sum(pair == (i, j) for pair in pairs) for j in range(3)] for i in range(3)]
 
 
+def test_weighted_classes_are_a_weighted_mean_in_training_alone():
+    model, rows = network(), batch()
+    params, keys = model.init(jax.random.key(0), {}), jax.random.split(jax.random.key(1), 4)
+    lone = [classification.loss(model, params, batch(labels=labels), {}, keys) for labels in lone_labels()]
+    total, (weight, _, _) = classification.loss(model, params, rows, {}, keys, class_weights=(0.5, 2.0, 3.0))
+    shares = [(0.5, 2.0, 3.0)[label] for label in LABELS if label >= 0]
+    np.testing.assert_allclose(weight, sum(shares))
+    np.testing.assert_allclose(total, sum(share * one[0] for share, one in zip(shares, lone, strict=True)), rtol=1e-5)
+    scored = [classification.loss(model, params, rows, {}, None, class_weights=w)[0] for w in ((), (0.5, 2.0, 3.0))]
+    assert scored[0] == scored[1]
+
+
+def lone_labels():
+    """The labels of the batch, one at a time."""
+    return [tuple(x if i == row else -1 for i, x in enumerate(LABELS)) for row, label in enumerate(LABELS) if label >= 0]
+
+
 class Words:
     lossless, unknown_id = True, None
 

@@ -11,6 +11,7 @@ import lmjax
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, RecurrentConfig, TrainConfig, UsageError
 from lmjax.interop.huggingface import export_folder
 from lmjax.models.row_classifier import network_part
+from lmjax.training.metrics import read_metrics
 from lmjax.training.validate import validate
 
 TEXTS = [
@@ -110,6 +111,11 @@ def test_a_classifier_is_scored_by_labels_and_not_exported(trained):
         ('objective', {'pooling': 'first'}, 'objective.pooling'),
         ('objective', {'pooling': 'pooler'}, 'objective.pooling'),
         ('train', {'carry': True}, 'train.carry'),
+        ('train', {'metric': 'perplexity'}, 'train.metric'),
+        ('train', {'load_best': True, 'keep_best': 0}, 'train.keep_best'),
+        ('objective', {'classes': ('no', 'yes'), 'class_weights': (1.0,)}, 'objective.class_weights'),
+        ('objective', {'class_weights': (1.0, 2.0)}, 'objective.class_weights'),
+        ('objective', {'classes': ('no', 'yes'), 'class_weights': (0.0, 0.0)}, 'objective.class_weights'),
     ],
 )
 def test_what_contradicts_itself_is_refused(tmp_path, section, changes, field):
@@ -117,6 +123,57 @@ def test_what_contradicts_itself_is_refused(tmp_path, section, changes, field):
     config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **changes)})
     with pytest.raises(UsageError, match=field.replace('.', r'\.')):
         validate(config)
+
+
+def test_classes_weigh_alike_if_asked_to(tmp_path):
+    """Of 108 training texts every third has `other`'s label: 72 and 36."""
+    config = config_of(tmp_path)
+    text = (tmp_path / 'texts.jsonl').read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    for number, row in enumerate(rows):
+        row['label'] = 'yes' if number % 3 else 'no'
+    (tmp_path / 'texts.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, balanced=True))
+    lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
+    found = lmjax.load(str(tmp_path / 'run')).config
+    np.testing.assert_allclose(found.objective.class_weights, (1.5, 0.75))
+    assert lmjax.train(found, str(tmp_path / 'run'), say=lambda line: None)['status'] == 'complete'
+    given = dataclasses.replace(config, objective=dataclasses.replace(found.objective, class_weights=(1.0, 1.0)))
+    with pytest.raises(UsageError, match=r'objective\.balanced makes them'):
+        lmjax.train(given, str(tmp_path / 'other'), say=lambda line: None)
+
+
+@pytest.mark.parametrize('metric', ['loss_nats', 'accuracy'])
+def test_the_best_checkpoint_is_kept_and_loaded(tmp_path, metric):
+    config = config_of(tmp_path)
+    optim = OptimConfig(optimizer='sgd', momentum=0.0, schedule='constant', learning_rate=30.0)  # comes and goes
+    train = dataclasses.replace(config.train, epochs=12, eval_epochs=1, keep_latest=1, metric=metric, load_best=True)
+    config = dataclasses.replace(config, optim=optim, train=train)
+    said = []
+    outcome = lmjax.train(config, str(tmp_path / 'run'), say=said.append)
+    scores = {row['step']: row[metric] for row in read_metrics(str(tmp_path / 'run'), 'valid')}
+    assert sorted(scores) == [step for step in range(14, 162) if step % 14 == 0] + [162]
+    best = (max if metric == 'accuracy' else min)(scores.values())
+    assert scores[162] != best
+    assert outcome[metric] == best
+    assert scores[outcome['step']] == best
+    assert f'the best by {metric} is step {outcome["step"]}' in said
+    run = lmjax.load(str(tmp_path / 'run'))
+    assert run.evaluate()[metric] == pytest.approx(best, rel=1e-5)
+    assert lmjax.load(str(tmp_path / 'run'), step=162).evaluate()[metric] == pytest.approx(scores[162], rel=1e-5)
+
+
+def test_texts_of_like_length_share_a_batch(tmp_path):
+    config = config_of(tmp_path, buckets=3)
+    lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
+    run = lmjax.load(str(tmp_path / 'run'))
+    plain = dataclasses.replace(
+        run, config=dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, buckets=0))
+    )
+    found, expected = run.evaluate(), plain.evaluate()
+    assert found['confusion'] == expected['confusion']
+    assert found['loss_nats'] == pytest.approx(expected['loss_nats'], rel=1e-5)
+    assert run.config.train.steps == 2 * 14  # the last batch of each epoch has room left
 
 
 def test_named_classes_are_those_of_the_text(tmp_path):

@@ -1,0 +1,32 @@
+"""What an evaluation may report: how it is written for people, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Score(NamedTuple):
+    form: str = '.3f'
+    higher: bool = False  # is better
+
+
+SCORES = {
+    'loss_nats': Score('.4f'),
+    'perplexity': Score(),
+    'bits_per_byte': Score(),
+    'accuracy': Score(higher=True),
+    'f1': Score(higher=True),
+    'mcc': Score(higher=True),
+    'alignment': Score(),
+    'uniformity': Score(),
+}
+
+
+def badness(record: Mapping[str, Any], name: str) -> float:
+    """A score of an evaluation turned so that less is better; infinite where it is no number."""
+    value = record.get(name)
+    if not isinstance(value, int | float) or math.isnan(value):
+        return math.inf
+    return -value if SCORES[name].higher else float(value)
