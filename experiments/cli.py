@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -63,6 +64,15 @@ def read_text(flag: str, path: str) -> str:
         raise UsageError(f'--{flag}={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
     except UnicodeDecodeError as error:
         raise UsageError(f'--{flag}={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+
+
+def write_rows(flag: str, path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a JSON object a line. Raises UsageError, with the flag, where the file cannot be written."""
+    try:
+        with open(path, 'w', encoding='utf-8') as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
+    except OSError as error:
+        raise UsageError(f'--{flag}={path!r}: cannot be written ({error.strerror}); name a file in a folder there is') from None
 
 
 def _refuse(error: Exception) -> int:

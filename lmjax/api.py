@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import subprocess
 import time
@@ -238,6 +239,18 @@ class Run:
         told = [dict(zip(classes, map(float, row), strict=True)) for row in found]
         return [{'label': max(each, key=each.__getitem__), 'probabilities': each} for each in told]
 
+    def tell(self, source: str) -> list[dict[str, Any]]:
+        """Each text of a source with labels: `text`, `label`, and as `predict` says `told`, `probabilities` and `loss_nats`.
+
+        Raises:
+          UsageError: as `predict`, a source without labels, or a label that training never saw.
+        """
+        from lmjax.training.rescoring import read_labelled
+
+        texts, labels = read_labelled(self.config, source)
+        rows = zip(texts, labels, self.predict(texts), strict=True)
+        return [{'text': text, 'label': label, **_with_loss(found, label)} for text, label, found in rows]
+
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.
 
@@ -253,6 +266,12 @@ class Run:
         """Raises UsageError where there is no tokenizer to read and write text with."""
         if self.tokenizer is None:
             raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
+
+
+def _with_loss(found: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """What is said of a text, and how much of a surprise its label is."""
+    told, loss = found['probabilities'], -math.log(max(found['probabilities'][label], 1e-300))
+    return {'told': found['label'], 'probabilities': told, 'loss_nats': loss}
 
 
 def sampling_of(settings: Mapping[str, Any], base: SamplingConfig | None = None) -> SamplingConfig:

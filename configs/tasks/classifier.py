@@ -5,7 +5,7 @@
 The file is .csv, .tsv or .jsonl with columns `text` and `label`. 3 epochs of batches of 16 (64 in evaluation), AdamW at 5e-5
 falling linearly to 0, seed 42, a line every 10 steps; after each epoch an evaluation and a checkpoint, of which 3 stay: the
 newest two and the one with the best accuracy, which is the outcome. Every tenth text validates, unless data.valid_source names
-a file for that. With --init=none the small encoder below learns from scratch.
+a file for that. With --init=none the small encoder below learns from scratch (501,186 parameters for 6,288 words).
 """
 
 from lmjax import Config, DataConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lmjax.config import UsageError, require
-from lmjax.data.corpus import encode_text, prepare, prepare_eval
+from lmjax.data.corpus import encode_text, prepare, prepare_eval, read_documents
 from lmjax.data.corruptions import tokens_corruption
+from lmjax.data.labelled import part_labels
 from lmjax.data.loader import eval_batches
-from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
-from lmjax.data.sources import is_labelled, need_pairs
+from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, split_pair, with_separator
+from lmjax.data.sources import is_labelled, need_pairs, open_source
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
 from lmjax.objectives.table import objective_of
@@ -66,6 +67,17 @@ def rescore(
         unit = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
         raise UsageError(f'text: fewer than two {unit}; nothing can be scored')
     return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
+
+
+def read_labelled(config: Config, source: str) -> tuple[list[str], list[str]]:
+    """Texts of a source, cleaned, and their labels. Raises UsageError where there are none, or a label that is no class."""
+    kind = config.objective.kind
+    require(bool(config.objective.classes), 'objective.kind', kind, "this network tells no classes; train one with 'classify'")
+    require(is_labelled(source), 'source', source, 'what is said of each text needs a source labelled:GLOB#TEXT,LABEL')
+    documents, _ = read_documents(open_source(source), config.data)
+    part_labels(documents, config.objective.classes)
+    texts, labels = zip(*map(split_pair, documents), strict=True)
+    return list(texts), list(labels)
 
 
 def _check_labels(config: Config, text: str | None, source: str, *, labelled: bool) -> None:

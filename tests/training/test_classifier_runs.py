@@ -68,6 +68,24 @@ def test_it_predicts_what_evaluation_reads(trained):
     np.testing.assert_allclose(scores['loss_nats'], expected, rtol=1e-5)
 
 
+def test_it_tells_each_text_of_a_source(trained):
+    folder, _ = trained
+    run = lmjax.load(str(folder / 'run'))
+    (folder / 'told.csv').write_text('text,label\nA Fine day,yes\n"so BAD, bad",yes\n')
+    source = f'labelled:{folder}/told.csv'
+    first, second = run.tell(source)
+    assert (first['text'], first['label'], first['told']) == ('a fine day', 'yes', 'yes')
+    assert (second['label'], second['told']) == ('yes', 'no')
+    for row in (first, second):
+        assert row['loss_nats'] == pytest.approx(-np.log(row['probabilities']['yes']))
+    assert run.evaluate(source=source)['loss_nats'] == pytest.approx((first['loss_nats'] + second['loss_nats']) / 2, rel=1e-5)
+    (folder / 'strange.csv').write_text('text,label\nfine,maybe\n')
+    with pytest.raises(UsageError, match="label='maybe'"):
+        run.tell(f'labelled:{folder}/strange.csv')
+    with pytest.raises(UsageError, match='needs a source labelled'):
+        run.tell('stdlib')
+
+
 def test_a_language_model_becomes_a_classifier(trained, tmp_path):
     folder, _ = trained
     config = config_of(folder)

@@ -1,0 +1,81 @@
+"""Whether one way of telling classes is better than another: predictions of both on the same texts, paired.
+
+    python -m experiments.evaluate --workdir=runs/s0 --data=SOURCE --predictions=a0.jsonl      (and for other seeds)
+    python -m experiments.compare --first='a*.jsonl' --second=tfidf.jsonl [--score=accuracy]
+
+Each file is one run's. Prints the mean of each side over its runs and the difference, with 95% intervals for which texts and
+runs are drawn again (bootstrap); of a side with a single run the texts alone are. The last line is JSON with every figure.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from lmjax.config import UsageError, choose
+from lmjax.study.statistics import bootstrap_mean, mean_interval, paired_difference
+
+_FIRST = flags.DEFINE_string('first', '', "Files of predictions, one a run, as 'a*.jsonl'.")
+_SECOND = flags.DEFINE_string('second', '', 'Those to compare with; leave it out to see the first alone.')
+_SCORE = flags.DEFINE_string('score', 'accuracy', 'A row of SCORES: accuracy, loss_nats.')
+
+SCORES: dict[str, Callable[[dict[str, Any]], float]] = {
+    'accuracy': lambda row: float(row['told'] == row['label']),
+    'loss_nats': lambda row: float(row['loss_nats']),
+}
+
+
+def main(_: Sequence[str]) -> int:
+    choose(SCORES, _SCORE.value, 'score')
+    if not _FIRST.value:
+        raise UsageError("--first: missing; name files of predictions, as in --first='a*.jsonl'")
+    first = read_runs('first', _FIRST.value, _SCORE.value)
+    record = {'score': _SCORE.value, 'first': side('first', first)}
+    if _SECOND.value:
+        second = read_runs('second', _SECOND.value, _SCORE.value, texts=len(first[0]))
+        record['second'] = side('second', second)
+        found = paired_difference(first, second)
+        record['difference'] = found._asdict()
+        said = 'no difference is shown' if found.low <= 0 <= found.high else 'the interval excludes 0'
+        print(f'difference {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}): {said}')
+    print(json.dumps(record))
+    return 0
+
+
+def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndarray:
+    """Scores of each run (file) and text, runs x texts. Raises UsageError unless all files have the same texts."""
+    paths = sorted(glob.glob(pattern))
+    if not paths:
+        raise UsageError(f'--{flag}={pattern!r}: no file matches; write them with experiments.evaluate --predictions=FILE')
+    runs = []
+    for path in paths:
+        with open(path, encoding='utf-8') as file:
+            try:
+                runs.append([SCORES[score](json.loads(line)) for line in file])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f'--{flag}: {path}: no predictions of classes ({error!r}); write them again') from None
+        wanted = texts or len(runs[0])
+        if not wanted or len(runs[-1]) != wanted:
+            raise UsageError(f'--{flag}: {path}: has {len(runs[-1])} texts, others {wanted}; predict the same source')
+    return np.array(runs)
+
+
+def side(name: str, scores_SxN: np.ndarray) -> dict[str, Any]:
+    """What the runs of one side have, printed."""
+    each, found, runs = scores_SxN.mean(axis=1), bootstrap_mean(scores_SxN), len(scores_SxN)
+    over = mean_interval(each)
+    spread = (
+        f'; over runs {each.min():.4f} to {each.max():.4f}, their mean {over.low:.4f} to {over.high:.4f}' if runs > 1 else ''
+    )
+    print(f'{name}: {_SCORE.value} {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}) of {runs} runs{spread}')
+    return {'runs': each.tolist(), 'texts': scores_SxN.shape[1], **found._asdict(), 'over_runs': [over.low, over.high]}
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,55 @@
+"""Predictions of two sides compared: the figures, and files that cannot be."""
+
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import compare
+from lmjax.config import UsageError
+
+
+def write(path, told, labels='aabb', loss=0.5):
+    rows = ({'text': 't', 'label': label, 'told': one, 'loss_nats': loss} for label, one in zip(labels, told, strict=True))
+    path.write_text('\n'.join(map(json.dumps, rows)))
+
+
+def run(capsys, **given):
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(**given):
+        assert compare.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return lines, json.loads(lines[-1])
+
+
+def test_two_sides(tmp_path, capsys):
+    write(tmp_path / 'a0.jsonl', 'aabb')
+    write(tmp_path / 'a1.jsonl', 'aaba')
+    write(tmp_path / 'b.jsonl', 'abab', loss=0.75)
+    sides = {'first': f'{tmp_path}/a*.jsonl', 'second': f'{tmp_path}/b.jsonl'}
+    lines, record = run(capsys, **sides)
+    assert record['first']['runs'] == [1.0, 0.75]
+    assert record['second']['mean'] == 0.5
+    assert record['difference']['mean'] == 0.375
+    assert lines[2].startswith('difference +0.3750')
+    _, record = run(capsys, **sides, score='loss_nats')
+    np.testing.assert_allclose([record['difference'][name] for name in ('mean', 'low', 'high')], -0.25)
+    _, record = run(capsys, first=sides['first'])
+    assert 'difference' not in record
+
+
+def test_what_cannot_be_compared(tmp_path, capsys):
+    write(tmp_path / 'a.jsonl', 'aabb')
+    write(tmp_path / 'b.jsonl', 'abb', labels='abb')
+    (tmp_path / 'c.jsonl').write_text('{"text": "t"}')
+    for given, message in (
+        ({'first': f'{tmp_path}/none'}, 'no file matches'),
+        ({'first': f'{tmp_path}/c.jsonl'}, 'no predictions of classes'),
+        ({'first': f'{tmp_path}/a.jsonl', 'second': f'{tmp_path}/b.jsonl'}, 'has 3 texts, others 4'),
+        ({'first': f'{tmp_path}/a.jsonl', 'score': 'f2'}, 'no such choice'),
+        ({}, '--first: missing'),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run(capsys, **given)
