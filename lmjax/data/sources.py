@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -109,7 +110,11 @@ def read_bytes(path: str) -> bytes:
 
 
 def matching_files(name: str, pattern: str) -> list[str]:
-    """Files that match a glob (`**` goes into folders), sorted; at least one."""
+    """Files that match a glob (`**` goes into folders, `{a,b}` is a or b), sorted; at least one for each of its choices."""
+    choices = re.fullmatch(r'(.*?)\{([^{}]*,[^{}]*)\}(.*)', pattern)
+    if choices and not os.path.isfile(pattern):
+        before, among, after = choices.groups()
+        return sorted({path for one in among.split(',') for path in matching_files(name, before + one + after)})
     kind = name.partition(':')[0]
     if not pattern:
         raise bad_source(name, 'no files named', f"use data.source='{kind}:FOLDER/*.txt'")

@@ -48,6 +48,22 @@ def test_text_files_are_documents_in_path_order(folder):
     assert list(open_source(f'text:{folder}/a.txt').documents()) == ['a']
 
 
+def test_braces_name_several_files(folder):
+    for name in ('a.txt', 'b.txt', 'c.txt', 'd.md', '{a,b}.md'):
+        (folder / name).write_text(name)
+    for pattern, names in (
+        ('{c,a}.txt', ['a.txt', 'c.txt']),
+        ('{b.t,d.m}{xt,d}', None),
+        ('{[ab].txt,d.md}', ['a.txt', 'b.txt', 'd.md']),
+        ('{a,b}.md', ['{a,b}.md']),
+    ):
+        if names is None:  # b.td is no file, and each choice must be one
+            with pytest.raises(UsageError, match='no file matches'):
+                open_source(f'text:{pattern}')
+        else:
+            assert list(open_source(f'text:{pattern}').documents()) == names
+
+
 def test_digest_follows_content_not_names(folder):
     (folder / 'a.txt').write_text('one')
     before = open_source('text:*.txt').digest
