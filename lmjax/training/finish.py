@@ -48,7 +48,9 @@ def finish(
     with open(os.path.join(workdir, 'samples.txt'), 'w', encoding='utf-8') as file:
         file.write(samples)
     say(samples)
-    write_json(os.path.join(workdir, 'run.json'), facts(config, corpus, model, params, records))
+    write_json(
+        os.path.join(workdir, 'run.json'), {**facts(config, corpus, model, params, records), 'outcome_step': valid.get('step')}
+    )
     if config.log.report:
         say(f'report: {write_report(workdir)}')
     say(summary(valid))

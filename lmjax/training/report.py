@@ -25,6 +25,7 @@ FILE = 'report.html'
 Facts = Mapping[str, Any]
 Records = Sequence[Mapping[str, Any]]
 EVALUATIONS_SHOWN = 12
+CLASSES_SHOWN = 12
 
 
 def write_report(workdir: Path | str) -> Path:
@@ -53,6 +54,7 @@ def render(config: Facts, facts: Facts, records: Records, *, samples: str) -> st
         ('Curves', _curves(facts, records)),
         ('Samples', _samples(samples)),
         ('Evaluations', _evaluations(records)),
+        ('Classes', _confusion(config, _outcome(facts, records))),
         ('Run', _columns(_run(facts))),
         ('What happened', _events(records)),
         ('Config', _columns(_config(config))),
@@ -118,8 +120,7 @@ def _curves(facts: Facts, records: Records) -> str:
 
 
 def _tiles(facts: Facts, records: Records) -> str:
-    valid = [row for row in records if row['split'] == 'valid']
-    last = valid[-1] if valid else {}
+    last = _outcome(facts, records)
     compressors = facts.get('compressors') or {}
     beside = ', '.join(f'{name} {value:.2f}' for name, value in compressors.items() if _is_number(value))
     flops = _product(facts.get('flops_per_token'), facts.get('tokens_per_second'))
@@ -142,6 +143,12 @@ def _tiles(facts: Facts, records: Records) -> str:
     return ''.join(
         f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown
     )
+
+
+def _outcome(facts: Facts, records: Records) -> Facts:
+    """The evaluation of what the run ended with: the last one, unless it says another."""
+    valid = [row for row in records if row['split'] == 'valid']
+    return next((row for row in valid if row['step'] == facts.get('outcome_step')), valid[-1] if valid else {})
 
 
 def _scored(records: Records) -> str:
@@ -193,13 +200,29 @@ def _evaluations(records: Records) -> str:
         return ''
     # Of many, some spread evenly over the run, the last one included.
     stride = math.ceil(len(rows) / EVALUATIONS_SHOWN)
-    head = ''.join(f'<th>{name.replace("_", " ")}</th>' for name in ('step', *names))
-    cells = [
-        [f'{row["step"]:,}', *(_number(row.get(name), SCORES[name].form) for name in names)]
-        for row in rows[::-1][::stride][::-1]
-    ]
-    body = ''.join(f'<tr>{"".join(f"<td>{safe(cell)}</td>" for cell in row)}</tr>' for row in cells)
-    return f'<table class="numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    shown = rows[::-1][::stride][::-1]
+    cells = [[row['step'], *(_number(row.get(name), SCORES[name].form) or None for name in names)] for row in shown]
+    return _grid(['step', *(name.replace('_', ' ') for name in names)], cells)
+
+
+def _confusion(config: Facts, outcome: Facts) -> str:
+    """How many texts of each class (a row) were told as each (a column); of many classes the most frequent errors."""
+    classes, counts = (config.get('objective') or {}).get('classes') or (), outcome.get('confusion') or []
+    if not classes or len(counts) != len(classes):
+        return ''
+    if len(classes) > CLASSES_SHOWN:
+        errors = {(i, j): n for i, row in enumerate(counts) for j, n in enumerate(row) if i != j and n}
+        most = sorted(errors, key=lambda pair: -errors[pair])[:CLASSES_SHOWN]
+        rows = [[classes[i], classes[j], errors[i, j]] for i, j in most]
+        return _grid(('label', 'told as', 'texts'), rows)
+    return _grid(('label \\ told as', *classes), [[name, *row] for name, row in zip(classes, counts, strict=True)])
+
+
+def _grid(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    top = ''.join(f'<th>{safe(cell)}</th>' for cell in head)
+    lines = (''.join(f'<td>{_cell(cell)}</td>' for cell in row) for row in rows)
+    body = ''.join(f'<tr>{line}</tr>' for line in lines)
+    return f'<table class="numbers"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _samples(text: str) -> str:
@@ -244,6 +267,8 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ''
     if isinstance(value, bool):
         return 'true' if value else 'false'
     if isinstance(value, int):

@@ -154,6 +154,27 @@ def test_of_many_evaluations_some_are_shown_and_the_last_is(workdir):
     assert rows[-1] == '100'
 
 
+def page_of_classes(classes, confusion, **facts):
+    earlier = {'step': 1, 'split': 'valid', 'loss_nats': 1.0, 'accuracy': 0.5, 'confusion': [[7] * len(classes)] * len(classes)}
+    last = {**earlier, 'step': 2, 'confusion': confusion, 'accuracy': 0.25}
+    config = {'name': 'x', 'objective': {'classes': classes}}
+    return ''.join(f'{text} ' for text in Reader(render(config, facts, [earlier, last], samples='')).text)
+
+
+def test_the_confusion_of_classes_is_that_of_the_outcome():
+    assert 'label \\ told as no yes no 31 4 yes 5 60' in page_of_classes(['no', 'yes'], [[31, 4], [5, 60]])
+    assert 'no 7 7 yes 7 7' in page_of_classes(['no', 'yes'], [[31, 4], [5, 60]], outcome_step=1)
+    assert 'told as' not in page_of_classes([], [])
+
+
+def test_of_many_classes_the_most_frequent_errors_are_shown():
+    confusion = np.diag(np.full(20, 9))
+    confusion[3, 4], confusion[7, 0] = 5, 2
+    text = page_of_classes([f'c{i}' for i in range(20)], confusion.tolist())
+    assert 'label told as texts c3 c4 5 c7 c0 2 ' in text
+    assert 'c19' not in text.partition('objective')[0]
+
+
 def test_a_picture_is_the_same_every_time():
     curve = Curve('a', [1, 2, 3], [1.0, 2.0, 1.5])
     assert draw('x', [curve], label='y') == draw('x', [curve], label='y')
