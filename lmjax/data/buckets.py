@@ -86,5 +86,5 @@ def group_reader(lengths: np.ndarray, *, buckets: int, batch_size: int, seed: in
 
 
 def steps_of(rows: int, batch_size: int) -> int:
-    """Batches of an epoch, the last of which need not be full."""
+    """Batches of so many rows, the last of which need not be full."""
     return -(-rows // batch_size)

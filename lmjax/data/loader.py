@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -207,6 +208,7 @@ def eval_batches(
     layout: str = 'windows',
     order: str = 'shuffled',
     buckets: int = 0,
+    limit: int = 0,
     corrupt: Corruption | None = None,
     host: int = 0,
     hosts: int = 1,
@@ -217,7 +219,8 @@ def eval_batches(
     order='contiguous' lays the stream out for a carried state. Rows of documents have segments and positions; windows none
     (padding is on the right, where no causal network looks). With a corruption windows have segments as well; each row is
     always corrupted alike, and what is scored is what it says. With `buckets` documents come by their length, in batches of
-    so many shapes.
+    so many shapes. With `limit` there are at most so many batches, spread evenly, so that the part looks like the whole (for a
+    carried state the first ones).
     """
     choose(dict.fromkeys(LAYOUTS), layout, 'data.layout')
     require(0 <= stride <= seq_len, 'stride', stride, f'use 1 to seq_len={seq_len}, or 0 for disjoint windows')
@@ -231,13 +234,24 @@ def eval_batches(
         whole = eval_stretches(store, seq_len=seq_len, batch_size=batch_size)
     else:
         whole = eval_windows(store, seq_len=seq_len, batch_size=batch_size, stride=stride or seq_len)
-    whole = whole if corrupt is None else corrupted(whole, store, corrupt)
-    return (take_rows(batch, rows) for batch in whole)
+    numbered: Iterable[tuple[int, Batch]] = enumerate(whole)
+    if limit:
+        count = eval_size(store, seq_len=seq_len, batch_size=batch_size, layout=layout)
+        every = 1 if order == 'contiguous' else max(1, count // limit)
+        numbered = itertools.islice(numbered, 0, every * limit, every)
+    kept = (batch for _, batch in numbered) if corrupt is None else corrupted(numbered, store, corrupt)
+    return (take_rows(batch, rows) for batch in kept)
 
 
-def corrupted(batches: Iterable[Batch], store: TokenStore, corrupt: Corruption) -> Iterator[Batch]:
-    """Batches of an evaluation as a corruption leaves them."""
-    for step, batch in enumerate(batches):
+def eval_size(store: TokenStore, *, seq_len: int, batch_size: int, layout: str) -> int:
+    """How many batches an evaluation of disjoint windows, or of rows of documents, has."""
+    rows = steps_of(len(store) - 1, seq_len) if layout == 'windows' else len(PLANS[layout](store, seq_len, seed=0))
+    return steps_of(rows, batch_size)
+
+
+def corrupted(numbered: Iterable[tuple[int, Batch]], store: TokenStore, corrupt: Corruption) -> Iterator[Batch]:
+    """Batches of an evaluation, by their number in the whole of it, as a corruption leaves them."""
+    for step, batch in numbered:
         if batch.inputs.segments is None:
             batch = batch._replace(inputs=batch.inputs._replace(segments=(batch.weights > 0).astype(np.int32)))
         yield corrupt(batch, hashed(0, 'evaluation', rows_of(step, len(batch.weights))), store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from lmjax.data.corpus import Corpus
@@ -51,13 +50,9 @@ class Scorer:
             layout=self.config.data.layout,
             buckets=self.config.data.buckets,
             order=self.config.data.order if train.carry else 'shuffled',
+            limit=train.eval_batches if step < train.steps else 0,
             corrupt=self.corrupt,
         )
-        if train.eval_batches and step < train.steps:
-            # Evenly spread over the split, so that the part looks like the whole; a carried state reads on instead.
-            total = len(self.corpus.valid) // (rows * self.config.data.seq_len)
-            every = 1 if train.carry else max(1, total // train.eval_batches)
-            batches = itertools.islice(batches, 0, every * train.eval_batches, every)
         cache = self.model.init_cache(params, rows, 0) if train.carry else None
         tokenizer = self.corpus.tokenizer
         found = evaluate(self.eval_step, params, batches, tokenizer=tokenizer, objective=self.objective, cache=cache)

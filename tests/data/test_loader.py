@@ -172,6 +172,24 @@ def test_sliding_windows_give_context():
                 assert target - ids[0] > SEQ - 3 or ids[0] == 0
 
 
+ways = [{}, {'layout': 'documents'}, {'layout': 'documents', 'buckets': 3}, {'layout': 'packed'}, {'order': 'contiguous'}]
+
+
+@pytest.mark.parametrize('way', ways, ids=str)
+@pytest.mark.parametrize('is_corrupted', [False, True])
+def test_a_part_of_an_evaluation_is_spread_over_it(way, is_corrupted):
+    def corrupt(batch, keys_B, store):
+        return batch._replace(targets=np.stack([keys_B >> np.uint64(40), batch.targets[:, 0]], axis=1).astype(np.int64))
+
+    sizes = {'seq_len': SEQ, 'batch_size': 2, 'corrupt': corrupt if is_corrupted else None, **way}
+    whole, part = (list(eval_batches(STORE, **sizes, limit=limit)) for limit in (0, 3))
+    every = 1 if 'order' in way else len(whole) // 3
+    assert every > 1 or 'order' in way
+    assert len(part) == 3
+    for number, batch in enumerate(part):
+        np.testing.assert_array_equal(batch.targets, whole[number * every].targets)
+
+
 def test_contiguous_evaluation_rows_go_on():
     batches = list(eval_batches(STORE, seq_len=SEQ, batch_size=4, order='contiguous'))
     for before, after in itertools.pairwise(batches):
