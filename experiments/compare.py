@@ -74,7 +74,12 @@ def side(name: str, scores_SxN: np.ndarray) -> dict[str, Any]:
         f'; over runs {each.min():.4f} to {each.max():.4f}, their mean {over.low:.4f} to {over.high:.4f}' if runs > 1 else ''
     )
     print(f'{name}: {_SCORE.value} {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}) of {runs} runs{spread}')
-    return {'runs': each.tolist(), 'texts': scores_SxN.shape[1], **found._asdict(), 'over_runs': [over.low, over.high]}
+    return {
+        'runs': each.tolist(),
+        'texts': scores_SxN.shape[1],
+        **found._asdict(),
+        'over_runs': [over.low, over.high] if runs > 1 else None,
+    }
 
 
 if __name__ == '__main__':

@@ -33,6 +33,7 @@ def test_two_sides(tmp_path, capsys):
     assert record['first']['runs'] == [1.0, 0.75]
     assert record['second']['mean'] == 0.5
     assert record['difference']['mean'] == 0.375
+    assert record['second']['over_runs'] is None
     assert lines[2].startswith('difference +0.3750')
     _, record = run(capsys, **sides, score='loss_nats')
     np.testing.assert_allclose([record['difference'][name] for name in ('mean', 'low', 'high')], -0.25)
