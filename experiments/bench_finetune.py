@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +32,8 @@ _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
 
 
 def main(_: Sequence[str]) -> int:
+    from experiments.bench import finetuners
+
     for package in ('torch', 'transformers', 'accelerate'):
         if importlib.util.find_spec(package) is None:
             raise UsageError(f"{package}=None: it is not installed; run: pip install -e '.[parity]'")
@@ -47,7 +48,7 @@ def main(_: Sequence[str]) -> int:
     print('{device}; {threads} threads; jax {jax}, torch {torch}, transformers {transformers}; load {load:.1f}'.format(**about))
     record['sides'] = measure()
     for name, figures in record['sides'].items():
-        print(row(name, figures), flush=True)
+        print(finetuners.row(name, figures), flush=True)
     rates = {name: figures['texts_per_second'] for name, figures in record['sides'].items()}
     record['ratio_padded'] = rates['lmjax, padded'] / rates['Trainer, padded']
     record['ratio'] = rates['lmjax, by length'] / rates['Trainer, longest']
@@ -76,27 +77,7 @@ def measure() -> dict[str, dict[str, float]]:
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for name in turns(sides, rounds=_ROUNDS.value):
         rates[name].append(sides[name].run(_STEPS.value))
-    return {name: figures_of(sides[name], values) for name, values in rates.items()}
-
-
-def figures_of(side: Any, rates: list[float]) -> dict[str, float]:
-    """Rates, the share of padding in what was read, the last loss, and where there is any the time of compilation."""
-    figures = {
-        'texts_per_second': statistics.median(rates),
-        'slowest': min(rates),
-        'fastest': max(rates),
-        'padding': 1 - side.tokens / side.slots,
-        'loss': side.loss,
-    }
-    return figures | ({'compile_seconds': side.compile_seconds} if hasattr(side, 'compile_seconds') else {})
-
-
-def row(name: str, figures: dict[str, float]) -> str:
-    """A line of the table."""
-    rates = '{texts_per_second:7.1f} texts/s ({slowest:.1f}-{fastest:.1f})'.format(**figures)
-    compiling = figures.get('compile_seconds')
-    took = f', compiled in {compiling:.0f} s' if compiling is not None else ''
-    return f'{name:<18}{rates}, padding {figures["padding"]:.1%}, loss {figures["loss"]:.3f}{took}'
+    return {name: finetuners.figures_of(sides[name], values) for name, values in rates.items()}
 
 
 if __name__ == '__main__':

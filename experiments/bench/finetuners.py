@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import tempfile
 import time
 from typing import Any
@@ -130,3 +131,23 @@ def _clock(transformers: Any) -> Any:
             self.began = self.began or self.ended
 
     return Clock()
+
+
+def figures_of(side: Any, rates: list[float]) -> dict[str, float]:
+    """Rates, the share of padding in what was read, the last loss, and where there is any the time of compilation."""
+    figures = {
+        'texts_per_second': statistics.median(rates),
+        'slowest': min(rates),
+        'fastest': max(rates),
+        'padding': 1 - side.tokens / side.slots,
+        'loss': side.loss,
+    }
+    return figures | ({'compile_seconds': side.compile_seconds} if hasattr(side, 'compile_seconds') else {})
+
+
+def row(name: str, figures: dict[str, float]) -> str:
+    """A line of the table."""
+    rates = '{texts_per_second:7.1f} texts/s ({slowest:.1f}-{fastest:.1f})'.format(**figures)
+    compiling = figures.get('compile_seconds')
+    took = f', compiled in {compiling:.0f} s' if compiling is not None else ''
+    return f'{name:<18}{rates}, padding {figures["padding"]:.1%}, loss {figures["loss"]:.3f}{took}'

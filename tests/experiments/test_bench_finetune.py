@@ -5,7 +5,6 @@ import pytest
 pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
-from experiments import bench_finetune
 from experiments.bench import finetuners
 
 SIZES = {'seq_len': 12, 'batch_size': 4}
@@ -49,10 +48,10 @@ def test_both_sides_train_on_the_same_texts(given):
     found = {}
     for name, side in sides.items():
         rates = [side.run(9), side.run(9)]  # 36 texts to train on: an epoch
-        found[name] = bench_finetune.figures_of(side, rates)
+        found[name] = finetuners.figures_of(side, rates)
         assert min(rates) > 0
         assert 0 < found[name]['loss'] < 2
-        assert 'texts/s' in bench_finetune.row(name, found[name])
+        assert 'texts/s' in finetuners.row(name, found[name])
     share = 1 - sum(len(row) for row in ours) / (len(ours) * 12)
     assert found['padded']['padding'] == pytest.approx(found['trainer']['padding'], abs=0.05)
     assert found['padded']['padding'] == pytest.approx(share, abs=0.05)
