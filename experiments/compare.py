@@ -1,4 +1,4 @@
-"""Whether one way of telling classes is better than another: predictions of both on the same texts, paired.
+"""Whether one way of telling something of texts is better than another: predictions of both on the same texts, paired.
 
     python -m experiments.evaluate --workdir=runs/s0 --data=SOURCE --predictions=a0.jsonl      (and for other seeds)
     python -m experiments.compare --first='a*.jsonl' --second=tfidf.jsonl [--score=accuracy]
@@ -23,10 +23,21 @@ from lmjax.study.statistics import bootstrap_mean, mean_interval, paired_differe
 
 _FIRST = flags.DEFINE_string('first', '', "Files of predictions, one a run, as 'a*.jsonl'.")
 _SECOND = flags.DEFINE_string('second', '', 'Those to compare with; leave it out to see the first alone.')
-_SCORE = flags.DEFINE_string('score', 'accuracy', 'A row of SCORES: accuracy, loss_nats.')
+_SCORE = flags.DEFINE_string(
+    'score', 'accuracy', 'A row of SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats.'
+)
+
+
+def share_of_words(row: dict[str, Any]) -> float:
+    """How many words of a text have the right tag."""
+    if not (isinstance(row['told'], list) and row['label']):
+        raise TypeError('no tags of words')
+    return float(np.mean([told == label for told, label in zip(row['told'], row['label'], strict=True)]))
+
 
 SCORES: dict[str, Callable[[dict[str, Any]], float]] = {
     'accuracy': lambda row: float(row['told'] == row['label']),
+    'words': share_of_words,
     'loss_nats': lambda row: float(row['loss_nats']),
 }
 
@@ -59,7 +70,9 @@ def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndar
             try:
                 runs.append([SCORES[score](json.loads(line)) for line in file])
             except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f'--{flag}: {path}: no predictions of classes ({error!r}); write them again') from None
+                raise UsageError(
+                    f'--{flag}: {path}: these predictions have no such score ({error!r}); write them again, or choose another --score'
+                ) from None
         wanted = texts or len(runs[0])
         if not wanted or len(runs[-1]) != wanted:
             raise UsageError(f'--{flag}: {path}: has {len(runs[-1])} texts, others {wanted}; predict the same source')

@@ -2,8 +2,8 @@
 
 `python -m experiments.evaluate --workdir=runs/quickstart [--data='text:books/*.txt'] [--stride=64]`
 
-`--predictions=FILE` also writes what a classifier says of each text of `--data`, a JSON object a line: `text`, `label`, `told`,
-`probabilities` and `loss_nats`.
+`--predictions=FILE` also writes what a run that reads labels says of each text of `--data`, a JSON object a line: `text`,
+`label`, `told`, `loss_nats` and, where there are any, `probabilities`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run.')
 _DATA = flags.DEFINE_string('data', '', "A source to score instead of the validation split, such as 'text:*.txt'.")
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
 _STRIDE = flags.DEFINE_integer('stride', 0, 'Slide the window by this many tokens; 0: disjoint windows.')
-_PREDICTIONS = flags.DEFINE_string('predictions', '', 'A file for what a classifier says of each text of --data.')
+_PREDICTIONS = flags.DEFINE_string('predictions', '', 'A file for what is said of each text of --data.')
 
 
 def main(_: Sequence[str]) -> int:

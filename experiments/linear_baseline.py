@@ -20,8 +20,8 @@ from experiments import cli
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import read_documents
-from lmjax.data.parallel_text import split_pair
-from lmjax.data.sources import is_labelled, open_source
+from lmjax.data.labelled import split_label
+from lmjax.data.sources import label_kind, open_source
 
 _TRAIN = flags.DEFINE_string('train', '', 'Texts with labels: labelled:FILE#TEXT,LABEL@ROWS.')
 _VALID = flags.DEFINE_string('valid', '', 'Those that choose C.')
@@ -65,10 +65,10 @@ def described(text: str, label: str, told: str, probabilities: dict[str, float])
 
 def read(flag: str, source: str) -> tuple[list[str], list[str]]:
     """Texts and labels of a source."""
-    if not is_labelled(source):
+    if label_kind(source) != 'class':
         raise UsageError(f'--{flag}={source!r}: name texts with labels, as labelled:FILE#TEXT,LABEL@2-9/10')
     documents, _ = read_documents(open_source(source), DataConfig())
-    texts, labels = zip(*map(split_pair, documents), strict=True)
+    texts, labels = zip(*map(split_label, documents), strict=True)
     return list(texts), list(labels)
 
 

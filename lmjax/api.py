@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import os
 import subprocess
 import time
@@ -17,6 +16,7 @@ from lmjax.training.config import Config
 if TYPE_CHECKING:
     import numpy as np
 
+    from lmjax.generate.answers import Teller
     from lmjax.generate.config import SamplingConfig
     from lmjax.types import Array, Model, Teacher, Tree
 
@@ -219,37 +219,40 @@ class Run:
         return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """The class of each text by a run of objective.kind='classify': `label`, and the `probabilities` of all by name.
+        """What a run that reads labels says of each text, by what it was trained to tell.
 
-        A text is cleaned and cut as training did it.
+        classify: `label`, and the `probabilities` of all by name. multilabel: `labels`, those of more than 1/2, and
+        `probabilities`. regress: `score`. tag: `words` (as white space parts them), their `tags`, how probable each is, and
+        `spans` where tags spell them. A text is cleaned as training did it, and cut too, but for words, which are all told.
 
         Raises:
-          UsageError: the run tells no classes, or a text has no token.
+          UsageError: the run tells nothing of texts, or a text has no token.
         """
         from lmjax.data.cleaning import edited
-        from lmjax.generate.embed import tell_classes
+        from lmjax.generate.answers import answers
+        from lmjax.training.rescoring import need_labels
 
-        classes, data = self.config.objective.classes, self.config.data
-        kind = self.config.objective.kind
-        require(bool(classes), 'objective.kind', kind, "this network tells no classes; train one with 'classify'")
-        rows = self.tokenizer.encode_documents([edited(text, data) for text in texts])
-        for row, text in zip(rows, texts, strict=True):
-            require(len(row) > 0, 'text', text, 'has no token; leave it out')
-        found = tell_classes(self.model, self.params, rows, context=data.seq_len)
-        told = [dict(zip(classes, map(float, row), strict=True)) for row in found]
-        return [{'label': max(each, key=each.__getitem__), 'probabilities': each} for each in told]
+        kind = need_labels(self.config)
+        return answers(self._teller, kind, [edited(text, self.config.data) for text in texts])
 
     def tell(self, source: str) -> list[dict[str, Any]]:
-        """Each text of a source with labels: `text`, `label`, and as `predict` says `told`, `probabilities` and `loss_nats`.
+        """Each text of a source with labels: `text`, `label`, what was `told`, what `predict` says beside, and `loss_nats`.
 
         Raises:
-          UsageError: as `predict`, a source without labels, or a label that training never saw.
+          UsageError: as `predict`, a source without labels of the kind, or a label that training never saw.
         """
-        from lmjax.training.rescoring import read_labelled
+        from lmjax.generate.answers import answers_to
+        from lmjax.training.rescoring import need_labels, read_labelled
 
         texts, labels = read_labelled(self.config, source)
-        rows = zip(texts, labels, self.predict(texts), strict=True)
-        return [{'text': text, 'label': label, **_with_loss(found, label)} for text, label, found in rows]
+        return answers_to(self._teller, need_labels(self.config), texts, labels)
+
+    @property
+    def _teller(self) -> Teller:
+        from lmjax.generate.answers import Teller
+
+        o, seq_len = self.config.objective, self.config.data.seq_len
+        return Teller(self.model, self.params, self.tokenizer, o.classes, seq_len, o.word_token)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.
@@ -266,12 +269,6 @@ class Run:
         """Raises UsageError where there is no tokenizer to read and write text with."""
         if self.tokenizer is None:
             raise UsageError(f'{self.workdir}: has no tokenizer.json, so only `logits` of ids can be had; add the file')
-
-
-def _with_loss(found: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """What is said of a text, and how much of a surprise its label is."""
-    told, loss = found['probabilities'], -math.log(max(found['probabilities'][label], 1e-300))
-    return {'told': found['label'], 'probabilities': told, 'loss_nats': loss}
 
 
 def sampling_of(settings: Mapping[str, Any], base: SamplingConfig | None = None) -> SamplingConfig:

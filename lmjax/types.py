@@ -43,7 +43,9 @@ class Batch(NamedTuple):
     targets: Array  # B x T int32, or B x K with `at`; B x 1 zeros where rows are scored and not tokens
     weights: Array  # like the targets, float32
     at: Array | None = None  # B x K int32, the positions that are scored; None: all
-    labels: Array | None = None  # B int32, the class of each row, -1 where it has none; None: rows are not classified
+    # What is told of each row: its class, B int32, -1 where it has none; its classes, B x C; a number, B. B x (T + 1): the tags
+    # of tokens, of which an objective's corruption makes targets. None: nothing is told.
+    labels: Array | None = None
 
 
 class Output(NamedTuple):
@@ -53,7 +55,8 @@ class Output(NamedTuple):
     cache: Tree = None
     aux: Mapping[str, tuple[Any, Any]] = {}  # name -> (sum, weight in the loss)
     pooled: Array | None = None  # B x D: one vector of each row, from networks that have a pooler
-    row_logits: Array | None = None  # B x classes float32, from it, where there is a classifier of rows
+    row_logits: Array | None = None  # B x classes float32, where there is a classifier of rows
+    token_logits: Array | None = None  # B x T x classes float32, where there is one of tokens
 
 
 class TokenScores(NamedTuple):

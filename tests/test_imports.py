@@ -41,7 +41,9 @@ OWNERS = {
     'tokenizers': ('lmjax/data/', 'lmjax/interop/huggingface.py', 'lmjax/interop/vocabulary_files.py'),
     'jinja2': ('lmjax/data/chat_worker.py',),
     'safetensors': ('lmjax/interop/tensors.py',),
-    'sklearn': ('lmjax/objectives/classification.py',),
+    'sklearn': ('lmjax/objectives/classification.py', 'lmjax/objectives/multilabel.py'),
+    'scipy': ('lmjax/objectives/regression.py', 'lmjax/study/'),
+    'seqeval': ('lmjax/objectives/tagging.py',),
     'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
 }
@@ -58,6 +60,8 @@ HEAVY_AT_TOP = (
     'torch',
     'safetensors',
     'sklearn',
+    'scipy',
+    'seqeval',
     'huggingface_hub',
 )
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))

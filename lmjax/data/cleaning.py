@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lmjax.config import UsageError, require
 from lmjax.data.config import DataConfig
+from lmjax.data.parallel_text import SIGN
 
 NORMAL_FORMS = ('NFC', 'NFD', 'NFKC', 'NFKD')
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]')
@@ -48,8 +49,11 @@ def edited(text: str, data: DataConfig) -> str:
     return text
 
 
-def clean(documents: Iterable[str | None], data: DataConfig, counts: Counter[str]) -> Iterator[str]:
-    """Documents that stay, as they will be tokenised; adds to `counts`: read, kept, dropped_*, changed_*."""
+def clean(documents: Iterable[str | None], data: DataConfig, counts: Counter[str], *, labelled: bool = False) -> Iterator[str]:
+    """Documents that stay, as they will be tokenised; adds to `counts`: read, kept, dropped_*, changed_*.
+
+    With `labelled` what follows the last tab is a label, which stays as it is.
+    """
     steps = edits(data)
     seen: set[bytes] = set()
     for number, text in enumerate(documents):
@@ -59,14 +63,16 @@ def clean(documents: Iterable[str | None], data: DataConfig, counts: Counter[str
         if text is None:
             counts['dropped_unreadable'] += 1
             continue
+        text, sign, label = text.rpartition(SIGN) if labelled else (text, '', '')
         for name, edit in steps:
             edited = edit(text)
             counts[f'changed_{name}'] += edited != text
             text = edited
-        reason = reason_to_drop(text, data, seen)
+        whole = text + sign + label
+        reason = reason_to_drop(text, whole, data, seen)
         counts[f'dropped_{reason}' if reason else 'kept'] += 1
         if not reason:
-            yield text
+            yield whole
 
 
 def describe_unreadable(counts: Mapping[str, int]) -> str:
@@ -75,8 +81,8 @@ def describe_unreadable(counts: Mapping[str, int]) -> str:
     return f'{count:,} of {counts["read"]:,} records are left out: they lack a field, or cannot be read' if count else ''
 
 
-def reason_to_drop(text: str, data: DataConfig, seen: set[bytes]) -> str:
-    """Why a document goes, or an empty string; remembers the digests of those that it saw."""
+def reason_to_drop(text: str, whole: str, data: DataConfig, seen: set[bytes]) -> str:
+    """Why a document of this text goes, or an empty string; remembers the digests of those that it saw whole."""
     if not text:
         return 'empty'
     if len(text) < data.min_chars:
@@ -84,7 +90,7 @@ def reason_to_drop(text: str, data: DataConfig, seen: set[bytes]) -> str:
     if data.max_chars and len(text) > data.max_chars:
         return 'long'
     if data.deduplicate:
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        digest = hashlib.blake2b(whole.encode(), digest_size=16).digest()
         if digest in seen:
             return 'repeat'
         seen.add(digest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import gzip
 import hashlib
 import json
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,14 @@ from lmjax.caches import user_cache
 from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
-from lmjax.data.labelled import classes_of, part_labels
-from lmjax.data.parallel_text import encode_pairs, halves, need_separator, split_pair
+from lmjax.data.labelled import split_label
+from lmjax.data.labels import LABELS
+from lmjax.data.parallel_text import encode_pairs, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
 from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
+from lmjax.data.words import encode_tagged
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
@@ -78,7 +79,7 @@ def open_held_out(source: Source, data: DataConfig) -> Source | None:
     if not data.valid_source:
         return None
     found = open_source(data.valid_source)
-    alike = (found.paired, found.labelled) == (source.paired, source.labelled)
+    alike = (found.paired, found.labels) == (source.paired, source.labels)
     require(alike, 'data.valid_source', data.valid_source, f'holds documents of another kind than {source.name}')
     return found
 
@@ -92,7 +93,7 @@ def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig, *, cl
 
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
-        stream = encode_stream(temporary, 'whole', texts, tokenizer, paired=source.paired, classes=classes)
+        stream = encode_stream(temporary, 'whole', texts, tokenizer, source, classes=classes)
         return {'counts': counts, 'streams': {'whole': stream}}
 
     return read_stream(folder, 'whole', build_once(folder, build))
@@ -126,7 +127,7 @@ def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:
 def read_documents(source: Source, data: DataConfig) -> tuple[list[str], dict[str, int]]:
     """Cleaned documents and the counts; raises UsageError when nothing is left."""
     counts: Counter[str] = Counter()
-    texts = list(clean(source.documents(), data, counts))
+    texts = list(clean(source.documents(), data, counts, labelled=bool(source.labels)))
     if not texts:
         dropped = ', '.join(f'{name}={n}' for name, n in counts.items() if name.startswith('dropped_'))
         raise UsageError(
@@ -171,17 +172,16 @@ def build_corpus(
     if not train or not valid:
         count = len(train) + len(valid)
         raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
-    classes = classes_of(train) if source.labelled else ()
+    classes = LABELS[source.labels].classes(split_label(document)[1] for document in train) if source.labels else ()
     if tokenizer is None:
         shown, unseen = (texts_of(part, source) for part in (train, valid))
         own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)
         tokenizer = with_specials(own, roles_of(data))
     tokenizer.save(folder / 'tokenizer')
-    plain = texts_of(valid, source) if source.labelled else valid
+    plain = texts_of(valid, source) if source.labels else valid
     (folder / 'valid.txt').write_bytes(utf8(''.join(plain))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}
-    encode = functools.partial(encode_stream, folder, tokenizer=tokenizer, paired=source.paired, classes=classes)
-    streams = {name: encode(name, part) for name, part in splits.items()}
+    streams = {name: encode_stream(folder, name, part, tokenizer, source, classes=classes) for name, part in splits.items()}
     for name, part in splits.items():
         counts |= {
             f'{name}_documents': len(part),
@@ -193,20 +193,27 @@ def build_corpus(
 
 def texts_of(documents: Sequence[str], source: Source) -> list[str]:
     """What of a source's documents is text: of pairs both halves, and no labels."""
-    if source.labelled:
-        return [split_pair(document)[0] for document in documents]
+    if source.labels:
+        return [split_label(document)[0] for document in documents]
     return halves(documents) if source.paired else list(documents)
 
 
 def encode_stream(
-    folder: Path, name: str, texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool, classes: Sequence[str] = ()
+    folder: Path, name: str, documents: Sequence[str], tokenizer: Tokenizer, source: Source, *, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Encodes documents a few million characters at a time and writes them; with `classes` they are texts with labels."""
-    texts, labels = part_labels(texts, classes) if classes else (texts, None)
-    ids = (ids for batch in batches(texts) for ids in encode_documents(batch, tokenizer, paired=paired))
-    write = functools.partial(write_stream, folder, name, ids, labels=labels)
-    meta = write(vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id)
-    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': paired, 'classes': list(classes)}
+    """Encodes the documents of a source, a few million characters at a time, and writes them with what is told of them."""
+    texts, told = documents, {}
+    if source.labels:
+        texts, written = zip(*map(split_label, documents), strict=True)
+        told = {'labels': LABELS[source.labels].parse(written, classes)}
+    ids: Iterable[np.ndarray] = (
+        row for part in batches(texts) for row in encode_documents(part, tokenizer, paired=source.paired)
+    )
+    if source.labels == 'tags':
+        ids, tags = encode_tagged(texts, told['labels'], tokenizer)
+        told = {'tags': tags}
+    meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id, **told)
+    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': source.paired, 'classes': list(classes)}
 
 
 def encode_documents(texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> list[np.ndarray]:

@@ -131,6 +131,12 @@ class LibraryTokenizer(Tokenizer):
         utf8(text)
         return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
 
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        bare, framed = self.encode_rendered('a'), self.encode('a')
+        starts = range(len(framed) - len(bare) + 1)
+        start = next(i for i in starts if np.array_equal(framed[i : i + len(bare)], bare))
+        return framed[:start], framed[start + len(bare) :]
+
     def encode_marked(self, text: str) -> np.ndarray:
         texts, (first, *parts) = self.special_texts(), text.split(MASK)
         roles = self.mask_roles(len(parts))

@@ -11,10 +11,10 @@ import numpy as np
 from lmjax.config import UsageError, choose, require
 from lmjax.data.buckets import GroupReader, group_reader, steps_of
 from lmjax.data.config import DataConfig
+from lmjax.data.labels import plain_labels
 from lmjax.data.marks import Corruption
 from lmjax.data.packing import PLANS, Plan, read_rows
 from lmjax.data.shuffle import hashed, permuted
-from lmjax.data.sources import is_labelled
 from lmjax.data.store import TokenStore, memory_store
 from lmjax.data.windows import (
     WINDOW_ORDERS,
@@ -142,11 +142,10 @@ def batch_at(
     return read(step, host_rows(batch_size, host, hosts))
 
 
-def example_batch(data: DataConfig, *, batch_size: int, corrupt: Corruption | None = None) -> Batch:
-    """A batch of zeros, of the shapes that every batch of a config has."""
+def example_batch(data: DataConfig, *, batch_size: int, classes: int = 0, corrupt: Corruption | None = None) -> Batch:
+    """A batch of zeros, of the shapes that every batch of a config has, where texts have so many classes."""
     documents = [np.zeros(data.seq_len + 2, np.int32)] * batch_size
-    labels = np.zeros(batch_size, np.int32) if is_labelled(data.source) else None
-    store = memory_store(documents, text_bytes=0, vocab_size=1, labels=labels)
+    store = memory_store(documents, text_bytes=0, vocab_size=1, **plain_labels(data, batch_size, classes=classes))
     return batch_at(store, data, 0, seed=0, batch_size=batch_size, corrupt=corrupt)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmjax.data.store import TokenStore
+from lmjax.data.store import OUTSIDE, TokenStore
 from lmjax.types import Batch, Inputs
 
 BLOCK = 4096  # pieces that are packed together
@@ -37,7 +37,7 @@ def cut_documents(store: TokenStore, seq_len: int) -> tuple[np.ndarray, np.ndarr
     counts = -(-lengths // seq_len)
     if store.paired:
         counts *= np.diff(store.doc_offsets) <= seq_len
-    if store.labels is not None:
+    if store.labelled:
         counts = np.minimum(counts, 1)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.repeat(store.doc_offsets[:-1], counts) + number * seq_len
@@ -92,7 +92,7 @@ def best_fit(pieces: np.ndarray, lengths: np.ndarray, seq_len: int) -> list[list
 def read_rows(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> Batch:
     """Rows of the plan, padded on the right; a row number of -1 is all padding. Segments count 1.. in a row, 0 is padding.
 
-    The label of a row is that of its first document.
+    The label of a row is that of its first document; tags are those of the ids and of the token after them.
     """
     shape = (len(rows_B), seq_len)
     ids, targets, positions, segments = (np.zeros(shape, np.int32) for _ in range(4))
@@ -105,16 +105,30 @@ def read_rows(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -
             ids[b, here], targets[b, here] = tokens[:-1], tokens[1:]
             positions[b, here], segments[b, here] = np.arange(length), segment
             at += length
-    weights, labels = (segments > 0).astype(np.float32), labels_of(store, plan, rows_B)
+    weights = (segments > 0).astype(np.float32)
+    labels = labels_of(store, plan, rows_B) if store.tags is None else tags_of(store, plan, rows_B, seq_len)
     return Batch(Inputs(ids, positions, segments), targets, weights, labels=labels)
 
 
 def labels_of(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray | None:
-    """The label of each row's first document, B int32, -1 where there is none; None where documents have no labels."""
+    """The label of each row's first document, B or B x C, -1 where there is none; None where documents have no labels."""
     if store.labels is None:
         return None
     documents_B = np.searchsorted(store.doc_offsets, plan.starts[plan.bins[np.maximum(rows_B, 0)]], side='right') - 1
-    return np.where(rows_B >= 0, store.labels[documents_B], -1).astype(np.int32)
+    found = store.labels[documents_B]
+    found[rows_B < 0] = -1
+    return found
+
+
+def tags_of(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> np.ndarray:
+    """The tags of rows of one document each, B x (seq_len + 1) int32, below 0 where there are none."""
+    assert store.tags is not None
+    found = np.full((len(rows_B), seq_len + 1), OUTSIDE, np.int32)
+    for b, row in enumerate(rows_B.tolist()):
+        if row >= 0:
+            start, length = plan.starts[plan.bins[row]], plan.lengths[plan.bins[row]]
+            found[b, : length + 1] = store.tags[start : start + length + 1]
+    return found
 
 
 PLANS = {'packed': packed_plan, 'documents': document_plan}

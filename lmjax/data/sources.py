@@ -23,6 +23,9 @@ from lmjax.data.parallel_text import SIGN, join_pair
 STDLIB_SKIPPED = frozenset({'test', 'tests', 'idlelib', 'site-packages', 'dist-packages', '__pycache__'})
 
 
+LABELLED = {'labelled': 'class', 'multilabelled': 'classes', 'scored': 'number', 'tagged': 'tags'}  # to a row of LABELS
+
+
 class Source(NamedTuple):
     """Documents in a fixed order; None stands for a record that could not be read (cleaning counts it)."""
 
@@ -32,7 +35,7 @@ class Source(NamedTuple):
     provenance: str  # one line for people
     interleaved: bool = False  # validation takes every tenth document rather than the last tenth
     paired: bool = False  # documents are `source<TAB>target`
-    labelled: bool = False  # documents are `text<TAB>label`
+    labels: str = ''  # a row of LABELS: documents are `text<TAB>label`; empty: they have none
 
 
 def open_source(name: str) -> Source:
@@ -47,9 +50,9 @@ def is_paired(name: str) -> bool:
     return kind in ('pairs', *synthetic.PAIRED) or (kind == 'jsonl' and ',' in argument.partition('#')[2])
 
 
-def is_labelled(name: str) -> bool:
-    """Whether the documents of `data.source=name` are texts with labels."""
-    return name.partition(':')[0] == 'labelled'
+def label_kind(name: str) -> str:
+    """The row of LABELS that tells what labels the documents of `data.source=name` have; empty where they have none."""
+    return LABELLED.get(name.partition(':')[0], '')
 
 
 def need_pairs(field: str, name: str, who: str) -> None:
@@ -275,7 +278,7 @@ def open_labelled(name: str, argument: str) -> Source:
     """Texts with a label each, from rows of JSON or of a table."""
     from lmjax.data import labelled
 
-    return labelled.open_labelled(name, argument)
+    return labelled.OPENERS[label_kind(name)](name, argument)
 
 
 def open_synthetic(name: str, argument: str) -> Source:
@@ -295,5 +298,5 @@ SOURCES: dict[str, Callable[[str, str], Source]] = {
     'tfds': open_tfds,
     **dict.fromkeys(synthetic.TASKS, open_synthetic),
     'pairs': open_pairs,
-    'labelled': open_labelled,
+    **dict.fromkeys(LABELLED, open_labelled),
 }

@@ -32,6 +32,9 @@ class SpecialTokens(Tokenizer):
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         return self.base.encode_documents(texts)
 
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.base.edges()
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return self.base.decode_bytes([i for i in ids if i < self.base.vocab_size])
 

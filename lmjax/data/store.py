@@ -22,7 +22,8 @@ import numpy as np
 
 from lmjax.config import UsageError
 
-FORMAT = 1  # counts up when files or their meaning change: old stores are then simply not found
+FORMAT = 2  # counts up when files or their meaning change: old stores are then simply not found
+INSIDE, OUTSIDE = -1, -2  # instead of a tag: a token goes on with a word, or is of none
 META = 'meta.json'
 WHOLE = 1 << 30  # bytes up to which a file is digested whole; longer ones by evenly spaced blocks
 BLOCK, BLOCKS = 1 << 20, 512
@@ -42,8 +43,14 @@ class TokenStore:
     vocab_size: int
     separator_id: int | None = None
     paired: bool = False  # each document is a source and a target, of use only whole
-    labels: np.ndarray | None = None  # int32, the class of each document; None: they have none
-    classes: tuple[str, ...] = ()  # their names
+    labels: np.ndarray | None = None  # of each document its class (int32), classes (x C) or number (float32); None: no labels
+    tags: np.ndarray | None = None  # int32, of each token; at the first of each word, else INSIDE or OUTSIDE; None: no tags
+    classes: tuple[str, ...] = ()  # the names of labels or tags
+
+    @property
+    def labelled(self) -> bool:
+        """Whether something is to be told of each document, which is then read once."""
+        return self.labels is not None or self.tags is not None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -71,11 +78,19 @@ def memory_store(
     separator_id: int | None = None,
     paired: bool = False,
     labels: np.ndarray | None = None,
+    tags: Iterable[np.ndarray] | None = None,
 ) -> TokenStore:
-    """A store that is not on disk, for text that is used once."""
+    """A store that is not on disk, for text that is used once; `tags` are each document's."""
     arrays = list(join_documents(documents, separator_id, vocab_size))
     offsets = np.cumsum([0, *(len(array) for array in arrays[:-1])], dtype=np.int64)
-    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels)
+    along = None if tags is None else join_tags(tags, separator_id)
+    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels, along)
+
+
+def join_tags(tags: Iterable[np.ndarray], separator_id: int | None) -> np.ndarray:
+    """Tags of documents along the stream, separators having none, int32."""
+    head = np.full(int(separator_id is not None), OUTSIDE)
+    return np.concatenate([part for tag in tags for part in (head, tag)] + [head]).astype(np.int32)
 
 
 def write_stream(
@@ -86,10 +101,16 @@ def write_stream(
     vocab_size: int,
     separator_id: int | None,
     labels: np.ndarray | None = None,
+    tags: Iterable[np.ndarray] | None = None,
 ) -> dict:
-    """Writes NAME.tokens, NAME.offsets and, where documents have labels, NAME.labels; returns what `read_stream` needs."""
+    """Writes NAME.tokens, NAME.offsets and, where there are any, NAME.labels.npy and NAME.tags.npy.
+
+    Returns what `read_stream` needs.
+    """
     if labels is not None:
-        labels.astype('<i4').tofile(folder / f'{name}.labels')
+        np.save(folder / f'{name}.labels.npy', labels)
+    if tags is not None:
+        np.save(folder / f'{name}.tags.npy', join_tags(tags, separator_id))
     offsets = [0]
     with open(folder / f'{name}.tokens', 'wb') as file:
         for array in join_documents(documents, separator_id, vocab_size):
@@ -118,10 +139,10 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     stream = meta['streams'][name]
     tokens = np.memmap(folder / f'{name}.tokens', token_dtype(stream['vocab_size']), 'r')
     offsets = np.fromfile(folder / f'{name}.offsets', '<i8')
-    classes = tuple(stream.get('classes', ()))
-    labels = np.fromfile(folder / f'{name}.labels', '<i4') if classes else None
+    beside = (folder / f'{name}.{what}.npy' for what in ('labels', 'tags'))
+    labels, tags = (np.load(path) if path.exists() else None for path in beside)
     sizes = stream['text_bytes'], stream['vocab_size'], stream['separator_id']
-    return TokenStore(tokens, offsets, *sizes, stream.get('paired', False), labels, classes)
+    return TokenStore(tokens, offsets, *sizes, stream.get('paired', False), labels, tags, tuple(stream.get('classes', ())))
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

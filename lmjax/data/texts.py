@@ -1,12 +1,15 @@
-"""Rows that are scored as a whole, for vectors of texts."""
+"""Rows that are one text each, for what is told of texts and of their words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from lmjax.config import choose
 from lmjax.data.marks import Corruption, Marks
 from lmjax.data.sourced import texts_of, to_the_left
-from lmjax.data.store import TokenStore
+from lmjax.data.store import INSIDE, OUTSIDE, TokenStore
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.types import Batch, Inputs
 
@@ -18,17 +21,58 @@ def texts(objective: ObjectiveConfig, marks: Marks) -> Corruption:
     """
 
     def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
-        B, T = batch.inputs.ids.shape
-        segments_BxT = batch.inputs.segments
-        own_B = np.full(B, T) if segments_BxT is None else (np.asarray(segments_BxT) > 0).sum(axis=1)
-        whole = Inputs(
-            np.concatenate([batch.inputs.ids[:, :1], batch.targets], axis=1),
-            segments=np.arange(T + 1)[None] < (own_B + (own_B > 0))[:, None],
-        )
-        ids_BxW, count_B = to_the_left(*texts_of(batch._replace(inputs=whole), store), T + 1)
-        real_BxT = np.arange(T)[None] < count_B[:, None]
-        inputs = Inputs(np.where(real_BxT, ids_BxW[:, :T], 0).astype(np.int32), segments=real_BxT.astype(np.int32))
-        weights_Bx1 = np.asarray(real_BxT.any(axis=1, keepdims=True), np.float32)
+        inputs = plain_texts(*whole_texts(batch, store))
+        weights_Bx1 = np.asarray((np.asarray(inputs.segments) > 0).any(axis=1, keepdims=True), np.float32)
         return Batch(inputs, np.zeros(weights_Bx1.shape, np.int32), weights_Bx1, labels=batch.labels)
 
     return corrupt
+
+
+def tags(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Each row is one text, as above; targets are the tags of its words, at one token of each, which is all that is scored.
+
+    That token is the first of the word (Devlin et al. 2019, section 5.3) or the last, as `objective.word_token` says.
+    """
+    stands = choose(WORD_TOKENS, objective.word_token, 'objective.word_token')
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        ids_BxW, kept_BxW = whole_texts(batch, store)
+        shifted_BxW, _ = to_the_left(np.asarray(batch.labels) - OUTSIDE, kept_BxW, ids_BxW.shape[1])  # where none is kept: 0
+        targets_BxT = stands(shifted_BxW[:, :-1] + OUTSIDE)
+        inputs, weights_BxT = plain_texts(ids_BxW, kept_BxW), (targets_BxT >= 0).astype(np.float32)
+        return Batch(inputs, np.maximum(targets_BxT, 0).astype(np.int32), weights_BxT)
+
+    return corrupt
+
+
+def at_last(tags_BxT: np.ndarray) -> np.ndarray:
+    """Tags that stand at the first token of each word moved to its last, or of a word that is cut to the last of the row."""
+    index_T = np.arange(tags_BxT.shape[1])[None]
+    begun_BxT = np.maximum.accumulate(np.where(tags_BxT != INSIDE, index_T, 0), axis=1)  # where the word of a token begins
+    ends_BxT = np.roll(tags_BxT, -1, axis=1) != INSIDE
+    ends_BxT[:, -1:] = True
+    return np.where(ends_BxT, np.take_along_axis(tags_BxT, begun_BxT, axis=1), OUTSIDE)
+
+
+# name -> a function of tags that stand at the first token of each word, B x T, to where they are told
+WORD_TOKENS: dict[str, Callable[[np.ndarray], np.ndarray]] = {'first': lambda tags_BxT: tags_BxT, 'last': at_last}
+
+
+def whole_texts(batch: Batch, store: TokenStore) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of each row with the token after them, and which of them are its text, both B x (T + 1)."""
+    B, T = batch.inputs.ids.shape
+    segments_BxT = batch.inputs.segments
+    own_B = np.full(B, T) if segments_BxT is None else (np.asarray(segments_BxT) > 0).sum(axis=1)
+    whole = Inputs(
+        np.concatenate([batch.inputs.ids[:, :1], batch.targets], axis=1),
+        segments=np.arange(T + 1)[None] < (own_B + (own_B > 0))[:, None],
+    )
+    return texts_of(batch._replace(inputs=whole), store)
+
+
+def plain_texts(ids_BxW: np.ndarray, kept_BxW: np.ndarray) -> Inputs:
+    """What is kept of each row, from the left, and padding; B x (W - 1)."""
+    T = ids_BxW.shape[1] - 1
+    left_BxW, count_B = to_the_left(ids_BxW, kept_BxW, T + 1)
+    real_BxT = np.arange(T)[None] < count_B[:, None]
+    return Inputs(np.where(real_BxT, left_BxW[:, :T], 0).astype(np.int32), segments=real_BxT.astype(np.int32))

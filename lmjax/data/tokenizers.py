@@ -71,6 +71,10 @@ class Tokenizer:
         """Ids of each document, without separators."""
         return [self.encode(text) for text in texts]
 
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids that `encode_documents` puts before and after those of a text, int32."""
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """UTF-8 bytes of the tokens; a token may hold part of a character."""
         raise NotImplementedError
@@ -289,6 +293,9 @@ class WordTokenizer(Tokenizer):
 
     def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [self.encode(text if text.endswith('\n') else text + '\n') for text in texts]
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(0, np.int32), np.array([self.end_id], np.int32)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         words = ['\n' if i == self.end_id else self.words[i] + ' ' for i in ids]

@@ -1,4 +1,4 @@
-"""One vector, or the probabilities of its classes, for each text, from the hidden states of any network."""
+"""One vector for each text, from the hidden states of any network."""
 
 from __future__ import annotations
 
@@ -49,14 +49,6 @@ def embed_texts(
     return np.stack(found) if found else np.zeros((0, 0), np.float32)
 
 
-def tell_classes(model: Model, params: Tree, rows: Sequence[np.ndarray], *, context: int | None = None) -> list[np.ndarray]:
-    """The probabilities of the classes of each row of ids (not empty), by the classifier on top of a network.
-
-    Only the first `context` ids are read.
-    """
-    return read_rows(partial(_tell, model.apply, params), rows, context)
-
-
 def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], context: int | None) -> list[np.ndarray]:
     """What read(ids_BxT, lengths_B) has for each row of ids, in their order."""
     ids = [row[: context or None] for row in rows]
@@ -73,18 +65,13 @@ def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], conte
     return found
 
 
-@partial(jax.jit, static_argnames=('apply',))
-def _tell(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any) -> Any:
-    return jax.nn.softmax(apply(params, _padded(ids_BxT, lengths_B)).row_logits)
-
-
 @partial(jax.jit, static_argnames=('apply', 'pooling', 'normalize'))
 def _pool(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, pooling: str, normalize: bool) -> Any:
-    inputs = _padded(ids_BxT, lengths_B)
+    inputs = padded_inputs(ids_BxT, lengths_B)
     vectors_BxD = POOLINGS[pooling](apply(params, inputs), real_tokens(inputs)).astype(jnp.float32)
     return unit(vectors_BxD) if normalize else vectors_BxD
 
 
-def _padded(ids_BxT: Any, lengths_B: Any) -> Inputs:
+def padded_inputs(ids_BxT: Any, lengths_B: Any) -> Inputs:
     """Rows that are padded on the right."""
     return Inputs(ids_BxT, segments=(jnp.arange(ids_BxT.shape[1])[None] < lengths_B[:, None]).astype(jnp.int32))

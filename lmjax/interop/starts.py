@@ -17,9 +17,9 @@ from lmjax.training.config import Config
 if TYPE_CHECKING:
     from lmjax.types import Model, Tree
 
-OWN = 'library'  # data.tokenizer: the one of --init_from
+ROWS = 'library'  # data.tokenizer: the one of --init_from
 CHAT_FILE = 'chat.json'  # of a saved tokenizer, which text has nothing to do with
-SHOWN = 4  # fields named in a line
+SHROWS = 4  # fields named in a line
 
 
 def check_start(init_from: str, data: DataConfig) -> None:
@@ -46,7 +46,7 @@ def given_tokenizer(data: DataConfig, *, workdir: str = '', init_from: str = '')
         return None
     if workdir:
         found = load_tokenizer(os.path.join(workdir, 'tokenizer'))
-    elif data.tokenizer == OWN:
+    elif data.tokenizer == ROWS:
         remedy = 'is the tokenizer of --init_from; give that, or name one: byte, char, word, bpe, hf:DIR'
         require(bool(init_from), 'data.tokenizer', data.tokenizer, remedy)
         found = _with_roles(_tokenizer_of(init_from), data)
@@ -95,7 +95,7 @@ def taken_over(config: Config, init_from: str, *, workdir: str = '') -> Config:
     else:
         theirs = read_config(init_from).model
     kept = {name: getattr(config.model, name) for name in ('dropout', 'dtype', 'remat') if hasattr(theirs, name)}
-    data = dataclasses.replace(config.data, tokenizer=OWN, vocab_size=0, specials=(), sentinels=0)
+    data = dataclasses.replace(config.data, tokenizer=ROWS, vocab_size=0, specials=(), sentinels=0)
     return dataclasses.replace(config, model=dataclasses.replace(theirs, **kept), data=data)
 
 
@@ -108,7 +108,7 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     Raises:
       UsageError: names or shapes differ, or the words.
     """
-    from lmjax.models.row_classifier import network_part
+    from lmjax.models.classifiers import network_part
     from lmjax.training.checkpoint.structure import check_fits, describe, flatten
     from lmjax.training.network import network_of
     from lmjax.training.restore import load_params
@@ -163,5 +163,5 @@ def _say_differences(init_from: str, theirs: Any, ours: Any, say: Any) -> None:
     told = {
         field: pair for field, pair in found.items() if field not in ('context', 'max_length', 'dropout', 'init', 'init_scale')
     }
-    for field, (was, now) in list(told.items())[:SHOWN]:
+    for field, (was, now) in list(told.items())[:SHROWS]:
         say(f'note: model.{field}={now!r} here and {was!r} in {init_from}')

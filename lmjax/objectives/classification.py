@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.objectives.rows import Rows, smoothed, with_auxiliary
+
 if TYPE_CHECKING:
     from lmjax.types import Array, Batch, HParams, Model, Tree
 
@@ -26,7 +28,7 @@ def loss(
     *,
     class_weights: Sequence[float] = (),
 ) -> tuple[Array, tuple[Array, dict[str, Array], Tree]]:
-    """Sums over rows: cross-entropy of the row's label in nats, smoothed if asked for (Szegedy et al. 2016, section 7).
+    """Sums over rows: cross-entropy of the row's label in nats, smoothed if asked for.
 
     The weight is the number of rows that have a label (not -1); in training with `class_weights` each counts as its class does.
     Sums: `loss`, `nll` (without smoothing), auxiliary ones and, in evaluation (`key` is None), `confusion`: how many rows of
@@ -37,12 +39,8 @@ def loss(
     has_B, labels_B = (labels_B >= 0).astype(jnp.float32), jnp.maximum(labels_B, 0)
     if class_weights and key is not None:
         has_B *= jnp.asarray(class_weights, jnp.float32)[labels_B]
-    logprob_BxC = jax.nn.log_softmax(logits_BxC)
-    nll_B = -jnp.take_along_axis(logprob_BxC, labels_B[:, None], axis=1)[:, 0]
-    smoothing = hparams.get('label_smoothing')
-    each_B = nll_B if smoothing is None else (1.0 - smoothing) * nll_B - smoothing * logprob_BxC.mean(axis=1)
-    total = (each_B * has_B).sum() + sum(share * amount for amount, share in output.aux.values())
-    sums = {'loss': total, 'nll': (nll_B * has_B).sum()} | {name: amount for name, (amount, _) in output.aux.items()}
+    nll_B, each_B = smoothed(jax.nn.log_softmax(logits_BxC), labels_B, hparams.get('label_smoothing'))
+    total, sums = with_auxiliary(output, (each_B * has_B).sum(), {'nll': (nll_B * has_B).sum()})
     if key is None:
         count = logits_BxC.shape[1]
         label_BxC, told_BxC = (jax.nn.one_hot(x, count) for x in (labels_B, jnp.argmax(logits_BxC, axis=1)))
@@ -50,7 +48,7 @@ def loss(
     return total, (has_B.sum(), sums, None)
 
 
-def report(totals: Mapping[str, Any]) -> dict[str, Any]:
+def report(totals: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """What an evaluation says of these sums.
 
     `loss_nats` a text, `accuracy`, `f1` (macro: the mean over classes of the harmonic mean of precision and recall; 0 for a

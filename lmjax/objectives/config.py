@@ -19,10 +19,11 @@ class ObjectiveConfig:
     span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
     shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
-    classes: tuple[str, ...] = ()  # classify: their names; empty: the labels of the training text
+    classes: tuple[str, ...] = ()  # classify, multilabel, tag: their names; empty: those of the training text
     class_weights: tuple[float, ...] = ()  # classify: of each class in the loss, in their order; empty: all 1
     balanced: bool = False  # classify: class_weights are made from the training text, so that no class outweighs another
-    pooling: str = 'mean'  # contrastive, classify: a row of POOLINGS, which makes a vector of a text: mean, first, last, pooler
+    pooling: str = 'mean'  # of a text, where it becomes a vector: a row of POOLINGS: mean, first, last, pooler
+    word_token: str = 'first'  # tag: which token of a word tells its tag: first, last
     temperature: float = 0.05  # contrastive: cosines are divided by it
     teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
     reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...

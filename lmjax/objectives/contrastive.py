@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from lmjax.objectives.rows import Rows
 from lmjax.ops.dropout import fold_name
 from lmjax.ops.pooling import POOLINGS, real_tokens, unit
 
@@ -73,7 +74,7 @@ def spread(views_2xBxD: Array, weights_B: Array) -> dict[str, Any]:
     return {'alignment': (apart_B * weights_B).sum(), 'uniformity': near, 'pairs': pairs_BxB.sum()}
 
 
-def report(totals: Mapping[str, float]) -> dict[str, float]:
+def report(totals: Mapping[str, float], rows: Rows) -> dict[str, float]:
     """What an evaluation says of these sums.
 
     `loss_nats` (InfoNCE a text), `accuracy` (texts whose other reading is the nearest), `alignment` (mean squared distance of

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from lmjax.config import choose
-from lmjax.objectives import classification, contrastive, distillation, likelihood
+from lmjax.objectives import classification, contrastive, distillation, likelihood, multilabel, regression, tagging
 
 if TYPE_CHECKING:
     from lmjax.objectives.config import ObjectiveConfig
@@ -24,14 +24,17 @@ class Objective(NamedTuple):
     in_order: bool  # every token is scored, given those before: bits per byte follow
     needs: tuple[str, ...] = ()  # traits that a network must have
     paired: bool = False  # reads documents that are pairs of a source and a target
-    labelled: bool = False  # reads texts with labels, which a classifier on top of the network tells
+    labels: str = ''  # a row of LABELS: reads texts with these, which a classifier on top of the network tells
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
     taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
     scores: tuple[str, ...] = ('loss_nats', 'accuracy')  # by which its evaluations can be compared
-    # an evaluation's sums (and their `weight`) -> what it reports, where rows are scored; None: tokens are, each given others
-    report: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    # an evaluation's sums (and their `weight`), what it kept of each row -> what it reports, where rows or words are scored;
+    # None: tokens are, each given others
+    report: Callable[..., dict[str, Any]] | None = None
+    reported: tuple[str, ...] = ()  # fields of its config that the report takes by name
+    check: Callable[[Sequence[str]], None] = lambda classes: None  # refuses classes that cannot be reported on
 
 
 def open_prompts(model: Model) -> Model:
@@ -65,10 +68,39 @@ OBJECTIVES = {
         separable=True,
         in_order=False,
         needs=('trainable',),
-        labelled=True,
+        labels='class',
         settings=('class_weights',),
         scores=classification.SCORES,
         report=classification.report,
+    ),
+    'multilabel': Objective(
+        multilabel.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        labels='classes',
+        scores=multilabel.SCORES,
+        report=multilabel.report,
+    ),
+    'regress': Objective(
+        regression.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        labels='number',
+        scores=regression.SCORES,
+        report=regression.report,
+    ),
+    'tag': Objective(
+        tagging.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        labels='tags',
+        scores=tagging.SCORES,
+        report=tagging.report,
+        reported=('classes',),
+        check=tagging.check,
     ),
     'distill': Objective(
         distillation.loss,
@@ -94,5 +126,6 @@ def objective_of(config: ObjectiveConfig) -> Objective:
         reading = choose(READINGS, config.reads, 'objective.reads')
         own = {name: getattr(row, name) for name in ('loss', 'scalars', 'settings', 'taught')}
         row = reading._replace(**own, needs=row.needs + reading.needs)
-    settings = {name: getattr(config, name) for name in row.settings}
-    return row._replace(loss=partial(row.loss, **settings)) if settings else row
+    settings, reported = ({name: getattr(config, name) for name in names} for names in (row.settings, row.reported))
+    row = row._replace(loss=partial(row.loss, **settings)) if settings else row
+    return row._replace(report=partial(row.report, **reported)) if row.report and reported else row

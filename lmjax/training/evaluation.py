@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,10 @@ from lmjax.types import Batch, HParams, Model, Tree
 
 
 def make_eval_step(model: Model, objective: Objective, hparams: HParams) -> Callable[..., tuple[Any, Any]]:
-    """A compiled `(params, batch, cache) -> (sums, cache)`; sums are the objective's but `loss`, and their `weight`."""
+    """A compiled `(params, batch, cache) -> (sums, cache)`; sums are the objective's but `loss`, and their `weight`.
+
+    What is `kept` of each row, where anything is, is no sum.
+    """
 
     def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
         _, (weight, sums, after) = objective.loss(model, params, batch, hparams, None, cache)
@@ -42,17 +45,18 @@ def evaluate(
     `row_accuracy` as well. An objective that scores no tokens says itself what is reported.
     """
     counts_bytes = tokenizer.lossless and objective.in_order
-    pending, text_bytes, unknown = [], 0, 0
+    pending, kept, text_bytes, unknown = [], [], 0, 0
     for batch in batches:
         scored = np.asarray(batch.targets)[np.asarray(batch.weights) > 0]
         text_bytes += int(tokenizer.byte_lengths[scored].sum()) if counts_bytes else 0
         unknown += int((scored == tokenizer.unknown_id).sum()) if tokenizer.unknown_id is not None else 0
         sums, cache = eval_step(params, batch, cache)
+        kept.append(sums.pop('kept', {}))
         pending.append(sums)
     names = pending[0] if pending else ('nll', 'correct', 'weight')
     totals = {name: total(sums[name] for sums in pending) for name in names}
     if objective.report is not None:
-        return objective.report(totals)
+        return objective.report(totals, real_rows(kept))
     tokens = totals['weight']
     loss = totals['nll'] / tokens if tokens else math.nan
     return {
@@ -65,6 +69,17 @@ def evaluate(
         'unknown_rate': unknown / tokens if tokens else 0.0,
         **row_scores(totals),
     }
+
+
+def real_rows(kept: Sequence[Mapping[str, Any]]) -> dict[str, list[np.ndarray]]:
+    """What was kept of each row that is `real` (above 0), by name; rows of batches of other widths are of other lengths."""
+    found: dict[str, list[np.ndarray]] = {}
+    for part in kept:
+        arrays = {name: np.asarray(value) for name, value in part.items()}
+        for row in np.flatnonzero(arrays.pop('real', ())):
+            for name, array in arrays.items():
+                found.setdefault(name, []).append(array[row])
+    return found
 
 
 def total(parts: Iterable[Any]) -> Any:

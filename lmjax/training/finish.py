@@ -21,7 +21,7 @@ from lmjax.training.config import Config
 from lmjax.training.environment import environment
 from lmjax.training.program import plain_batch
 from lmjax.training.report import write_report
-from lmjax.training.scores import SCORES
+from lmjax.training.scores import SCORES, unit_of
 from lmjax.training.state import hparams_of
 from lmjax.training.workdir import write_json
 from lmjax.types import Model, Tree
@@ -62,8 +62,9 @@ def summary(valid: dict[str, Any]) -> str:
     """An evaluation in a line: of tokens, or of whole texts."""
     if 'texts' in valid:
         told = {name: score for name, score in SCORES.items() if name in valid and name != 'loss_nats'}
-        scores = ', '.join(f'{name} {valid[name]:{score.form}}' for name, score in told.items())
-        return f'validation: {valid["loss_nats"]:.4f} nats a text, {scores}'
+        scores = [f'{name} {valid[name]:{score.form}}' for name, score in told.items() if valid[name] is not None]
+        nats = [] if 'squared_error' in valid else [f'{valid["loss_nats"]:.4f} nats a {unit_of(valid)}']
+        return f'validation: {", ".join(nats + scores)}'
     bits = valid.get('bits_per_byte')
     line = f'validation: {valid["loss_nats"]:.4f} nats a token, perplexity {valid["perplexity"]:.2f}'
     return line + (f', {bits:.3f} bits per byte' if bits is not None else '')

@@ -20,7 +20,7 @@ from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
 from lmjax.training.config import Config
-from lmjax.training.network import network_of
+from lmjax.training.network import classes_of, network_of
 from lmjax.training.state import TrainState, hparams_of, init_state
 from lmjax.training.step import train_step
 from lmjax.training.teacher import digest_of
@@ -108,7 +108,7 @@ def plain_batch(config: Config, vocab_size: int, *, rows: int, width: int = 0) -
     """
     data = dataclasses.replace(config.data, seq_len=width or config.data.seq_len, buckets=0)
     corrupt = corruption_of(config.objective, plain_marks(vocab_size, sentinels=config.data.seq_len))
-    return example_batch(data, batch_size=rows, corrupt=corrupt)
+    return example_batch(data, batch_size=rows, classes=classes_of(config.objective), corrupt=corrupt)
 
 
 def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], teacher: Teacher | None) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from lmjax.training.figures import Curve, draw
 from lmjax.training.metrics import EVENT, read_metrics
 from lmjax.training.progress import count
 from lmjax.training.report_style import PAGE
-from lmjax.training.scores import SCORES
+from lmjax.training.scores import SCORES, unit_of
 
 FILE = 'report.html'
 Facts = Mapping[str, Any]
@@ -152,13 +152,13 @@ def _outcome(facts: Facts, records: Records) -> Facts:
 
 
 def _scored(records: Records) -> str:
-    """What the loss is the mean of."""
-    return 'text' if any('texts' in row for row in records) else 'token'
+    """What the loss is the mean over."""
+    return unit_of(next((row for row in records if row['split'] == 'valid'), {}))
 
 
 def _second_score(valid: Facts) -> str:
     """What is said beside the loss."""
-    name = 'accuracy' if 'texts' in valid else 'perplexity'
+    name = next((name for name in ('perplexity', 'accuracy', 'pearson') if name in valid), 'perplexity')
     return f'{name} {_number(valid.get(name), ".4g")}'
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval, read_documents
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labelled import part_labels
+from lmjax.data.labelled import split_label
+from lmjax.data.labels import LABELS
 from lmjax.data.loader import eval_batches
-from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, split_pair, with_separator
-from lmjax.data.sources import is_labelled, need_pairs, open_source
+from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
+from lmjax.data.sources import label_kind, need_pairs, open_source
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
-from lmjax.objectives.table import objective_of
+from lmjax.objectives.table import OBJECTIVES, objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.training.state import hparams_of, scored_part
@@ -35,7 +36,7 @@ def rescore(
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
     objective = objective_of(config.objective)
     tokenizer = with_separator(tokenizer) if objective.paired else tokenizer
-    _check_labels(config, text, source, labelled=objective.labelled)
+    _check_labels(config, text, source)
     store = _store(config, tokenizer, text, source, paired=objective.paired)
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
@@ -70,25 +71,36 @@ def rescore(
 
 
 def read_labelled(config: Config, source: str) -> tuple[list[str], list[str]]:
-    """Texts of a source, cleaned, and their labels. Raises UsageError where there are none, or a label that is no class."""
-    kind = config.objective.kind
-    require(bool(config.objective.classes), 'objective.kind', kind, "this network tells no classes; train one with 'classify'")
-    require(is_labelled(source), 'source', source, 'what is said of each text needs a source labelled:GLOB#TEXT,LABEL')
+    """Texts of a source, cleaned, and their labels as they are written.
+
+    Raises UsageError where there are none of the kind that the network tells, or a label that training never saw.
+    """
+    kind = need_labels(config)
+    remedy = f'what is said of each text needs a source {LABELS[kind].written}'
+    require(label_kind(source) == kind, 'source', source, remedy)
     documents, _ = read_documents(open_source(source), config.data)
-    part_labels(documents, config.objective.classes)
-    texts, labels = zip(*map(split_pair, documents), strict=True)
+    texts, labels = zip(*map(split_label, documents), strict=True)
+    LABELS[kind].parse(labels, config.objective.classes)
     return list(texts), list(labels)
 
 
-def _check_labels(config: Config, text: str | None, source: str, *, labelled: bool) -> None:
+def need_labels(config: Config) -> str:
+    """What a network tells of a text: a row of LABELS. Raises UsageError where it tells nothing."""
+    labels, kind = objective_of(config.objective).labels, config.objective.kind
+    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels)
+    require(bool(labels), 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
+    return labels
+
+
+def _check_labels(config: Config, text: str | None, source: str) -> None:
     """Raises UsageError where labels are needed and there are none, or the other way round."""
-    who = f'the objective {config.objective.kind!r}'
-    if not labelled:
-        require(not is_labelled(source), 'source', source, f'{who} reads no labels; use jsonl:GLOB#text or text:GLOB')
+    who, labels = f'the objective {config.objective.kind!r}', objective_of(config.objective).labels
+    if not labels:
+        require(not label_kind(source), 'source', source, f'{who} reads no labels; use jsonl:GLOB#text or text:GLOB')
         return
-    remedy = f'{who} scores texts with labels; give a source labelled:GLOB#TEXT,LABEL, or ask Run.predict'
+    remedy = f'{who} scores texts with labels; give a source {LABELS[labels].written}, or ask Run.predict'
     require(text is None, 'text', (text or '')[:40], remedy)
-    require(not source or is_labelled(source), 'source', source, remedy)
+    require(not source or label_kind(source) == labels, 'source', source, remedy)
 
 
 def _store(config: Config, tokenizer: Any, text: str | None, source: str, *, paired: bool) -> TokenStore:

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.corpus import Corpus
-from lmjax.data.labelled import balanced_weights, describe_cut, describe_split
+from lmjax.data.labels import balanced_weights, describe_cut, describe_split
 from lmjax.data.loader import epoch_steps, train_widths
 from lmjax.data.parallel_text import describe_left_out
-from lmjax.data.sources import is_labelled
+from lmjax.data.sources import label_kind
 from lmjax.data.tokenizers import expected_vocabulary
 from lmjax.models.params import count_params
+from lmjax.objectives.table import objective_of
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.config import Config
 from lmjax.training.finish import finish
@@ -111,7 +112,7 @@ def _result(
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = expected_vocabulary(config.data)
-    needs_text = config.data.buckets or (is_labelled(config.data.source) and not config.objective.classes)
+    needs_text = config.data.buckets or (label_kind(config.data.source) and not config.objective.classes)
     waits = config.objective.teacher or needs_text
     if has_begun(workdir) or not vocab_size or not config.train.steps or waits:
         return None
@@ -132,6 +133,7 @@ def resolve(config: Config, corpus: Corpus) -> Config:
     if classes and named != classes:
         require(not named, 'objective.classes', named, f'the text has {classes}; leave it out, or name these')
         config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, classes=classes))
+    objective_of(config.objective).check(classes)
     if config.objective.balanced and corpus.train.labels is not None:
         weights, given = balanced_weights(corpus.train.labels, len(classes)), config.objective.class_weights
         remedy = f'objective.balanced makes them {weights}; leave one of the two out'

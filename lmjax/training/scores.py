@@ -19,9 +19,19 @@ SCORES = {
     'accuracy': Score(higher=True),
     'f1': Score(higher=True),
     'mcc': Score(higher=True),
+    'micro_f1': Score(higher=True),
+    'span_f1': Score(higher=True),
+    'squared_error': Score('.4f'),
+    'pearson': Score(higher=True),
+    'spearman': Score(higher=True),
     'alignment': Score(),
     'uniformity': Score(),
 }
+
+
+def unit_of(record: Mapping[str, Any]) -> str:
+    """What the loss of an evaluation is the mean over."""
+    return next((unit for unit in ('word', 'text') if f'{unit}s' in record), 'token')
 
 
 def badness(record: Mapping[str, Any], name: str) -> float:

@@ -8,16 +8,18 @@ import jax
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
+from lmjax.data.labels import LABELS
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import expected_marks, reading_of
 from lmjax.data.parallel_text import need_separator
-from lmjax.data.sources import is_labelled, is_paired, need_pairs
+from lmjax.data.sources import is_paired, label_kind, need_pairs
 from lmjax.data.spans import check_sentinels
 from lmjax.data.special_tokens import roles_of
+from lmjax.data.texts import WORD_TOKENS
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.objectives.distillation import HIDDEN_LOSSES
-from lmjax.objectives.table import objective_of
+from lmjax.objectives.table import OBJECTIVES, objective_of
 from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
 from lmjax.parallel.mesh import validate as validate_mesh
@@ -59,7 +61,7 @@ def validate(config: Config) -> None:
     _validate_teacher(config)
     if config.objective.kind == 'contrastive':
         _validate_contrastive(config)
-    _validate_labelled(config, labelled=objective.labelled)
+    _validate_labelled(config, objective.labels)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, expected_marks(config.data))
         if is_paired(config.data.source):
@@ -81,7 +83,8 @@ def validate(config: Config) -> None:
     remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
     field = 'reads' if objective.taught else 'kind'
     require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
-    if config.objective.kind in ('contrastive', 'classify') and traits.causal:
+    pools = config.objective.kind == 'contrastive' or objective.labels not in ('', 'tags')
+    if pools and traits.causal:
         remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
         pooling = config.objective.pooling
         require(pooling in ('mean', 'last'), 'objective.pooling', pooling, remedy)
@@ -110,24 +113,33 @@ def _validate_sourced(config: Config, reads: str, *, paired: bool) -> None:
         require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} hides one token of two; use 2 or more')
 
 
-def _validate_labelled(config: Config, *, labelled: bool) -> None:
-    data, carry = config.data, config.train.carry
-    if not labelled:
-        kind = config.objective.kind
-        remedy = f'objective.kind={kind!r} reads no labels; use classify, or jsonl:GLOB#text for the texts alone'
-        require(not is_labelled(data.source), 'data.source', data.source, remedy)
-        for field in ('classes', 'class_weights', 'balanced'):
-            value = getattr(config.objective, field)
-            require(not value, f'objective.{field}', value, "goes with objective.kind='classify'; leave it out")
+def _validate_labelled(config: Config, labels: str) -> None:
+    data, carry, o = config.data, config.train.carry, config.objective
+    who, found = f'objective.kind={o.kind!r}', label_kind(data.source)
+    for field, kinds in LABEL_FIELDS.items():
+        value = getattr(o, field)
+        remedy = f'{who} does not read it; leave it out'
+        require(not value or labels in kinds, f'objective.{field}', value, remedy)
+    if not labels:
+        able = next((kind for kind, row in OBJECTIVES.items() if row.labels == found), '')
+        remedy = f'{who} reads no labels; use {able}, or jsonl:GLOB#text for the texts alone'
+        require(not found, 'data.source', data.source, remedy)
         return
-    who = f'objective.kind={config.objective.kind!r}'
-    require(is_labelled(data.source), 'data.source', data.source, f'{who} needs labels; use labelled:GLOB#TEXT,LABEL')
+    require(found == labels, 'data.source', data.source, f'{who} needs labels of its kind; use {LABELS[labels].written}')
     require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole texts; use 'documents'")
     require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
-    _validate_pooling(config)
-    o = config.objective
+    if labels != 'tags':
+        _validate_pooling(config)
+    choose(WORD_TOKENS, o.word_token, 'objective.word_token')
+    smoothing = o.label_smoothing
+    require(
+        not smoothing or labels != 'number', 'objective.label_smoothing', smoothing, 'a number is not smoothed; set it to 0'
+    )
     fits = not o.class_weights or (len(o.class_weights) == len(o.classes) and min(o.class_weights) >= 0 < sum(o.class_weights))
     require(fits, 'objective.class_weights', o.class_weights, f'give one for each of objective.classes={o.classes}, 0 or more')
+
+
+LABEL_FIELDS = {'classes': ('class', 'classes', 'tags'), 'class_weights': ('class',), 'balanced': ('class',)}  # who reads them
 
 
 def _validate_pooling(config: Config) -> None:

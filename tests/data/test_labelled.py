@@ -10,9 +10,9 @@ from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labelled import classes_of, describe_cut
+from lmjax.data.labels import describe_cut, ordered
 from lmjax.data.loader import batch_at, eval_batches
-from lmjax.data.sources import is_labelled, open_source
+from lmjax.data.sources import label_kind, open_source
 from lmjax.objectives.config import ObjectiveConfig
 
 ROWS = [('good', 1), ('bad', 0), ('fine', 1), ('awful', 0), ('long and good', 1), ('bad', 0), ('so so', 10)]
@@ -34,8 +34,7 @@ def config(source, **more):
 
 def test_three_kinds_of_files(folder):
     source = open_source('labelled:a.jsonl')
-    assert source.labelled
-    assert is_labelled(source.name)
+    assert source.labels == label_kind(source.name) == 'class'
     assert list(source.documents()) == [f'{text}\t{label}' for text, label in ROWS] + [None] * 3
     table = ['good, very\tpos', 'two\nlines\tneg', 'good\tpos']
     assert list(open_source('labelled:a.csv#review,label').documents()) == table
@@ -70,9 +69,9 @@ def test_what_cannot_be_read_is_refused(folder, name, parts):
 
 
 def test_numbers_are_in_order_and_one_class_is_none():
-    assert classes_of(['a\t10', 'b\t9', 'c\tx', 'd\t-1']) == ('-1', '9', '10', 'x')
+    assert ordered(['10', '9', 'x', '-1']) == ('-1', '9', '10', 'x')
     with pytest.raises(UsageError, match="label 'a'"):
-        classes_of(['x\ta', 'y\ta'])
+        ordered(['a', 'a'])
 
 
 def test_rows_have_the_label_of_their_text(folder):

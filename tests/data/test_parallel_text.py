@@ -11,7 +11,7 @@ from lmjax.data.config import DataConfig
 from lmjax.data.corpus import encode_text, prepare, prepare_eval
 from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.parallel_text import encode_pairs, join_pair
-from lmjax.data.sources import SOURCES, is_paired, open_source
+from lmjax.data.sources import LABELLED, SOURCES, is_paired, open_source
 from lmjax.data.special_tokens import with_specials
 from lmjax.data.synthetic import PAIRED, TASKS
 from lmjax.data.tokenizers import tokenizer_class
@@ -48,7 +48,7 @@ def test_which_sources_are_paired(folder):
     names |= {task: task in PAIRED for task in TASKS}
     for name, paired in names.items():
         assert (is_paired(name), open_source(name).paired) == (paired, paired), name
-    assert {name.partition(':')[0] for name in names} == set(SOURCES) - {'tfds', 'labelled'}
+    assert {name.partition(':')[0] for name in names} == set(SOURCES) - {'tfds', *LABELLED}
     for task in TASKS:
         assert ('\t' in next(open_source(task).documents())) == (task in PAIRED)
 

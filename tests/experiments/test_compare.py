@@ -54,3 +54,15 @@ def test_what_cannot_be_compared(tmp_path, capsys):
     ):
         with pytest.raises(UsageError, match=message):
             run(capsys, **given)
+
+
+def test_tags_are_compared_by_their_share(tmp_path, capsys):
+    rows = [{'label': ['A', 'B'], 'told': ['A', 'C']}, {'label': ['A'], 'told': ['A']}]
+    (tmp_path / 'tags.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    _, record = run(capsys, first=str(tmp_path / 'tags.jsonl'), score='words')
+    assert record['first']['mean'] == 0.75
+    _, record = run(capsys, first=str(tmp_path / 'tags.jsonl'), score='accuracy')
+    assert record['first']['mean'] == 0.5
+    write(tmp_path / 'classes.jsonl', 'aabb')
+    with pytest.raises(UsageError, match='no such score'):
+        run(capsys, first=str(tmp_path / 'classes.jsonl'), score='words')

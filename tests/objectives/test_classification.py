@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lmjax.models import build
+from lmjax.models.classifiers import ROWS, network_part, with_row_classifier
 from lmjax.models.config import RecurrentConfig, TransformerConfig
-from lmjax.models.row_classifier import OWN, network_part, with_classifier
 from lmjax.objectives import classification
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
@@ -25,7 +25,7 @@ CONFIGS = {
 
 
 def network(kind='encoder', pooling='mean'):
-    return with_classifier(build(CONFIGS[kind], vocab_size=11, seq_len=4), classes=3, pooling=pooling)
+    return with_row_classifier(build(CONFIGS[kind], vocab_size=11, seq_len=4), outputs=3, pooling=pooling)
 
 
 def batch(labels=LABELS, lengths=LENGTHS):
@@ -60,7 +60,7 @@ def test_padding_and_rows_without_a_label_change_nothing(kind, pooling):
     rows, strange = batch(), batch()
     strange.inputs.ids[np.asarray(strange.inputs.segments) == 0] = 5
     jax.tree.map(np.testing.assert_array_equal, gradient(params, rows), gradient(params, strange))
-    assert float(jnp.abs(gradient(params, rows)[OWN]['w']).max()) > 0
+    assert float(jnp.abs(gradient(params, rows)[ROWS]['w']).max()) > 0
     none = classification.loss(model, params, batch(labels=(-1,) * 4), {}, None)
     assert float(none[0]) == float(none[1][0]) == 0
 
@@ -124,11 +124,11 @@ class Words:
 
 def test_scores_of_a_confusion():
     # Two classes: precision 2/3 and 3/4, recall 2/3 and 3/4 (f1 alike); MCC = (TP TN - FP FN) / sqrt of the product of sums.
-    found = classification.report({'weight': 7.0, 'nll': 3.5, 'confusion': np.array([[2.0, 1.0], [1.0, 3.0]])})
+    found = classification.report({'weight': 7.0, 'nll': 3.5, 'confusion': np.array([[2.0, 1.0], [1.0, 3.0]])}, {})
     assert found['loss_nats'] == 0.5
     assert found['accuracy'] == pytest.approx(5 / 7)
     assert found['f1'] == pytest.approx((2 / 3 + 3 / 4) / 2)
     assert found['mcc'] == pytest.approx((2 * 3 - 1 * 1) / math.sqrt(3 * 3 * 4 * 4))
-    alike = classification.report({'weight': 4.0, 'nll': 1.0, 'confusion': np.array([[4.0, 0.0], [0.0, 0.0]])})
+    alike = classification.report({'weight': 4.0, 'nll': 1.0, 'confusion': np.array([[4.0, 0.0], [0.0, 0.0]])}, {})
     assert (alike['accuracy'], alike['mcc']) == (1.0, 0.0)
-    assert math.isnan(classification.report({'weight': 0.0, 'nll': 0.0, 'confusion': np.zeros((2, 2))})['accuracy'])
+    assert math.isnan(classification.report({'weight': 0.0, 'nll': 0.0, 'confusion': np.zeros((2, 2))}, {})['accuracy'])

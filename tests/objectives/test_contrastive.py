@@ -86,7 +86,7 @@ def test_a_row_alone_has_nothing_to_be_told_from():
     sums, _ = EVAL_STEP(PARAMS, batch((0, 2, 0, 0)), None)
     totals = {name: float(value) for name, value in sums.items()}
     assert (totals['weight'], totals['nll'], totals['pairs']) == (0.0, 0.0, 0.0)
-    assert math.isnan(contrastive.report(totals)['loss_nats'])
+    assert math.isnan(contrastive.report(totals, {})['loss_nats'])
 
 
 def test_every_row_is_told_from_all_others():

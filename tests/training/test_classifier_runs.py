@@ -10,7 +10,7 @@ import pytest
 import lmjax
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, RecurrentConfig, TrainConfig, UsageError
 from lmjax.interop.huggingface import export_folder
-from lmjax.models.row_classifier import network_part
+from lmjax.models.classifiers import network_part
 from lmjax.training.metrics import read_metrics
 from lmjax.training.validate import validate
 
@@ -115,7 +115,7 @@ def test_a_classifier_is_scored_by_labels_and_not_exported(trained):
     for given in ({'text': 'bad'}, {'source': 'text:README.md'}):
         with pytest.raises(UsageError, match='scores texts with labels'):
             run.evaluate(**given)
-    with pytest.raises(UsageError, match=r'objective\.classes'):
+    with pytest.raises(UsageError, match=r'objective\.kind'):
         export_folder(run.config, run.params, run.tokenizer, str(trained[0] / 'exported'))
     assert not (trained[0] / 'exported').exists()
 

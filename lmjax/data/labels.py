@@ -1,0 +1,126 @@
+"""The table of what is told of a text: from labels as they are written to numbers beside the tokens in a store."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lmjax.config import UsageError
+from lmjax.data.config import DataConfig
+from lmjax.data.sources import label_kind
+from lmjax.data.store import TokenStore
+
+SHOWN = 5  # names in a line
+
+
+class Labels(NamedTuple):
+    """A kind of what is told of a text."""
+
+    written: str  # a source that has it
+    classes: Callable[[Iterable[str]], tuple[str, ...]]  # the names in labels as they are written
+    parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
+
+
+def parse_classes(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """The number of each text's class, N int32."""
+    return numbered(written, classes, unit='texts')
+
+
+def parse_sets(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Which classes each text has, N x classes float32 of 0 and 1."""
+    sets = [json.loads(label) for label in written]
+    labels_NxC = np.zeros((len(sets), len(classes)), np.float32)
+    rows = np.repeat(np.arange(len(sets)), [len(names) for names in sets])
+    labels_NxC[rows, numbered([name for names in sets for name in names], classes, unit='texts')] = 1.0
+    return labels_NxC
+
+
+def parse_numbers(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """N float32."""
+    return np.array([float(label) for label in written], np.float32)
+
+
+def parse_tags(written: Sequence[str], classes: Sequence[str]) -> list[np.ndarray]:
+    """The number of each word's tag, an array of int32 for each text."""
+    rows = [label.split(' ') for label in written]
+    numbers = numbered([tag for row in rows for tag in row], classes, unit='words')
+    return np.split(numbers, np.cumsum([len(row) for row in rows])[:-1])
+
+
+def numbered(names: Sequence[str], classes: Sequence[str], *, unit: str) -> np.ndarray:
+    """The place of each name among the classes, int32. Raises UsageError for names that are none."""
+    places = {name: number for number, name in enumerate(classes)}
+    if strange := Counter(name for name in names if name not in places):
+        told = ', '.join(f'{name!r} ({count} {unit})' for name, count in strange.most_common(SHOWN))
+        remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those {unit} or train on the label'
+        raise UsageError(f'label={told}: was never seen in training; {remedy}')
+    return np.array([places[name] for name in names], np.int32)
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in order, numbers by their size. Raises UsageError where there is nothing to tell apart."""
+    found = set(names)
+    if len(found) < 2:
+        named = ', '.join(found) if found else ''
+        raise UsageError(f'data.source: all texts to train on have the label {named!r}; give texts of two classes')
+    return tuple(sorted(found, key=lambda name: (0, int(name), name) if name.lstrip('-').isdecimal() else (1, 0, name)))
+
+
+def names_in_sets(written: Iterable[str]) -> tuple[str, ...]:
+    """Raises UsageError where no text has a class."""
+    names = {name for label in written for name in json.loads(label)}
+    if not names:
+        raise UsageError('data.source: no text to train on has a class; give labels in the column')
+    return tuple(sorted(names))
+
+
+LABELS = {
+    'class': Labels('labelled:GLOB#TEXT,LABEL', ordered, parse_classes),
+    'classes': Labels('multilabelled:GLOB#TEXT,LABELS', names_in_sets, parse_sets),
+    'number': Labels('scored:GLOB#TEXT,SCORE', lambda written: (), parse_numbers),
+    'tags': Labels(
+        'tagged:GLOB#WORDS,TAGS', lambda written: ordered(tag for label in written for tag in label.split(' ')), parse_tags
+    ),
+}
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Of each class, inverse to how often it occurs and 1 on average over texts (King and Zeng 2001)."""
+    return tuple((len(labels) / (classes * np.bincount(labels, minlength=classes))).tolist())
+
+
+def describe_split(data: DataConfig, counts: Mapping[str, int]) -> str:
+    """A line on which texts validate, where nobody said; empty where somebody did, or where texts have no labels."""
+    if data.valid_source or not label_kind(data.source):
+        return ''
+    valid, every = counts['valid_documents'], round(1 / data.valid_fraction)
+    total = valid + counts['train_documents']
+    return f'no data.valid_source: every {every}th of the texts validates, {valid:,} of {total:,}'
+
+
+def describe_cut(stores: dict[str, TokenStore], seq_len: int) -> str:
+    """A line on the texts with labels that are longer than a row, by split; empty where there are none."""
+    said, longest = [], 0
+    for name, store in stores.items():
+        lengths = np.diff(store.doc_offsets) - (store.separator_id is not None)
+        count = int((lengths > seq_len).sum())
+        if store.labelled and count:
+            said.append(f'{count:,} of the {len(lengths):,} {name} texts')
+            longest = max(longest, int(lengths.max()))
+    return f'data.seq_len={seq_len} cuts {" and ".join(said)}; with {longest} every one is read whole' if said else ''
+
+
+def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any]:
+    """What `memory_store` takes for so many texts of data.seq_len + 2 tokens about which nothing is known."""
+    kinds: dict[str, dict[str, Any]] = {
+        '': {},
+        'class': {'labels': np.zeros(texts, np.int32)},
+        'classes': {'labels': np.zeros((texts, classes), np.float32)},
+        'number': {'labels': np.zeros(texts, np.float32)},
+        'tags': {'tags': [np.zeros(data.seq_len + 2, np.int32)] * texts},
+    }
+    return kinds[label_kind(data.source)]

@@ -1,0 +1,139 @@
+"""Rows of files by column, for texts with labels: JSON lines, tables with a header, and CoNLL's columns."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from lmjax.data.sources import Source, bad_source, digest_files, json_record, matching_files, read_text
+
+DELIMITERS = {'.csv': ',', '.tsv': '\t'}
+CONLL = ('.conll', '.conllu', '.iob', '.bio')
+CONLLU = ('id', 'form', 'lemma', 'upos', 'xpos', 'feats', 'head', 'deprel', 'deps', 'misc')
+
+
+class Share(NamedTuple):
+    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`."""
+
+    first: int = 0
+    last: int = 0
+    of: int = 1
+
+    def __contains__(self, row: object) -> bool:
+        return isinstance(row, int) and self.first <= row % self.of <= self.last
+
+
+class Row(NamedTuple):
+    """What a file has in each column, and where; empty where it cannot be read."""
+
+    values: dict[str, object]
+    place: str  # 'FILE:LINE'
+
+
+def open_rows(
+    name: str, argument: str, *, kind: str, default: str, document: Callable[[object, object, str], str | None]
+) -> Source:
+    """A source of `GLOB#TEXT,LABEL@FIRST-LAST/OF`, whose documents are `document(text, label, place)` of the rows chosen.
+
+    After `#` stand two columns (else those of `default`), after `@` which rows: `2-9/10` those whose number modulo 10 is 2 to
+    9, `0/10` every tenth.
+
+    Raises:
+      UsageError: no such file or column, or a share that says no rows.
+    """
+    rest, at, share = argument.partition('@')
+    pattern, _, columns = rest.partition('#')
+    names = (columns or default).split(',')
+    if len(names) != 2 or not all(names):
+        raise bad_source(name, f'{columns!r} does not name two columns', f'put {default.upper()} after #')
+    text, label = names
+    chosen = parse_share(name, share) if at else Share()
+    paths = matching_files(name, pattern)
+    for path in paths:
+        check_columns(name, path, names)
+
+    def documents() -> Iterator[str | None]:
+        rows = (row for path in paths for row in read_rows(name, path))
+        for number, row in enumerate(rows):
+            if number in chosen:
+                yield document(row.values.get(text), row.values.get(label), row.place)
+
+    digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
+    provenance = f'{len(paths)} files of texts, columns {text!r} and {label!r}' + (f', rows {share}' if at else '')
+    return Source(name, documents, digest, provenance, interleaved=True, labels=kind)
+
+
+def parse_share(name: str, written: str) -> Share:
+    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
+    span, _, of = written.partition('/')
+    first, _, last = span.partition('-')
+    numbers = (first, last or first, of)
+    if all(number.isdigit() for number in numbers):
+        share = Share(*map(int, numbers))
+        if share.first <= share.last < share.of:
+            return share
+    raise bad_source(name, f'@{written} says no rows', 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10')
+
+
+def read_rows(name: str, path: str) -> Iterator[Row]:
+    """The rows of a file."""
+    ending, content = os.path.splitext(path)[1], read_text(name, path)
+    if ending in DELIMITERS:
+        table = csv.DictReader(io.StringIO(content, newline=''), delimiter=DELIMITERS[ending], strict=True)
+        try:
+            yield from (Row(row, f'{path}:{table.line_num}') for row in table)
+        except csv.Error as error:
+            raise bad_source(name, f'{path} is no table ({error})', 'mend its quotes, or name .jsonl files') from None
+    elif ending in CONLL:
+        yield from conll_rows(path, content)
+    else:
+        lines = enumerate(content.split('\n'), start=1)
+        yield from (Row(json_record(line.encode()), f'{path}:{number}') for number, line in lines if line.strip())
+
+
+def conll_rows(path: str, content: str) -> Iterator[Row]:
+    """The sentences of a file of a word a line, with an empty line between them; each column is a list.
+
+    Columns are named by their number from 1 and from the end (-1), in .conllu by name too. Comments, -DOCSTART-, and the lines
+    of CoNLL-U that are no words (1-2, 1.1) are left out (Buchholz and Marsi 2006; Nivre et al. 2020).
+    """
+    united, begun, words = path.endswith('.conllu'), 0, []
+    for number, line in enumerate([*content.split('\n'), ''], start=1):
+        cells = line.rstrip('\r').split('\t' if united else None)
+        if any(cells):
+            if not (line.startswith('-DOCSTART-') or (united and (line.startswith('#') or not cells[0].isdigit()))):
+                begun = begun or number
+                words.append(cells)
+        elif words:
+            yield Row(columns_of(words, CONLLU if united else ()), f'{path}:{begun}')
+            begun, words = 0, []
+
+
+def is_conll(argument: str) -> bool:
+    """Whether a source's argument names files of CoNLL's columns."""
+    return os.path.splitext(argument.partition('#')[0].partition('@')[0])[1] in CONLL
+
+
+def columns_of(words: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, object]:
+    """The columns of a sentence; none where its lines differ in how many they have."""
+    widths = {len(cells) for cells in words}
+    if len(widths) > 1:
+        return {}
+    columns, width = [list(column) for column in zip(*words, strict=True)], widths.pop()
+    numbered = {str(i + 1): column for i, column in enumerate(columns)}
+    return numbered | {str(i - width): column for i, column in enumerate(columns)} | dict(zip(names, columns, strict=False))
+
+
+def check_columns(name: str, path: str, wanted: Sequence[str]) -> None:
+    """Raises UsageError, with the file's columns, unless its first row that can be read has those wanted."""
+    found = next((row.values for row in read_rows(name, path) if row.values), {})
+    if not found:
+        raise bad_source(name, f'{path} has no rows', 'write one JSON object a line, or a table with a header')
+    for column in wanted:
+        if column not in found:
+            have = ', '.join(str(key) for key in found)
+            raise bad_source(name, f'{path} has no column {column!r}', f'it has {have}; put two of them after #')

@@ -1,0 +1,188 @@
+"""What a network with a classifier on top says of texts: one answer each, by the kind of what it tells (a row of LABELS)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.config import require
+from lmjax.data.labels import LABELS
+from lmjax.data.texts import WORD_TOKENS
+from lmjax.data.words import word_encoder
+from lmjax.generate.embed import padded_inputs, read_rows
+from lmjax.objectives.tagging import sequence_labeling, spell_spans
+from lmjax.types import Model
+
+if TYPE_CHECKING:
+    from lmjax.types import Tree
+
+
+class Teller(NamedTuple):
+    """A network that tells something of texts, and how texts are read for it."""
+
+    model: Model
+    params: Tree
+    tokenizer: Any
+    classes: tuple[str, ...]
+    context: int  # tokens that are read at once
+    word_token: str = 'first'  # a row of WORD_TOKENS
+
+
+class Answer(NamedTuple):
+    """How a kind of what is told is found and said."""
+
+    name: str  # of what is told
+    read: Callable[[Teller, Sequence[str]], list[np.ndarray]]  # texts -> what the network has for each
+    said: Callable[[np.ndarray, Sequence[str]], Any]  # that, names of classes -> what is told
+    more: Callable[[np.ndarray, Sequence[str], str], dict[str, Any]]  # that, names, the text -> what is said beside it
+    written: Callable[[str], Any]  # a label as a document has it -> as it is told
+    loss: Callable[[np.ndarray, Any], float]  # that, the label as LABELS parse it -> how much of a surprise it is
+
+
+def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """What is said of each text. Raises UsageError for a text without any token."""
+    row = ANSWERS[kind]
+    found = zip(texts, row.read(teller, texts), strict=True)
+    return [{row.name: row.said(x, teller.classes), **row.more(x, teller.classes, text)} for text, x in found]
+
+
+def answers_to(teller: Teller, kind: str, texts: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The same beside each text's `label` (as documents have it): `told`, and `loss_nats`.
+
+    Raises UsageError as `answers`, and for a label that training never saw.
+    """
+    row, classes = ANSWERS[kind], teller.classes
+    each = zip(texts, labels, LABELS[kind].parse(labels, classes), row.read(teller, texts), strict=True)
+    return [
+        {
+            'text': text,
+            'label': row.written(label),
+            'told': row.said(x, classes),
+            **row.more(x, classes, text),
+            'loss_nats': row.loss(x, number),
+        }
+        for text, label, number, x in each
+    ]
+
+
+def read_texts(finish: Callable[[Any], Any], teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
+    """`finish` of the logits of each text, of which only the first `context` tokens are read."""
+    rows = teller.tokenizer.encode_documents(list(texts))
+    for row, text in zip(rows, texts, strict=True):
+        require(len(row) > 0, 'text', text, 'has no token; leave it out')
+    return read_rows(partial(_row_logits, teller.model.apply, teller.params, finish=finish), rows, teller.context)
+
+
+def read_words(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
+    """Probabilities of the tags of each word (parted by white space), words x tags; a longer text is read part by part."""
+    encode, stands = word_encoder(teller.tokenizer), WORD_TOKENS[teller.word_token]
+    rows, owners, places = [], [], []
+    for number, text in enumerate(texts):
+        require(bool(text.split()), 'text', text, 'has no word; leave it out')
+        for part in parts_of(text.split(), encode, teller.context):
+            ids, marks = encode(part)
+            rows.append(ids)
+            owners.append(number)
+            places.append(stands(marks[None, : teller.context])[0] >= 0)
+    found = read_rows(partial(_token_logits, teller.model.apply, teller.params), rows, teller.context)
+    told: list[list[np.ndarray]] = [[] for _ in texts]
+    for owner, place, probs_TxC in zip(owners, places, found, strict=True):
+        told[owner].append(probs_TxC[: len(place)][place])
+    return [np.concatenate(parts) for parts in told]
+
+
+def parts_of(words: Sequence[str], encode: Callable[[Sequence[str]], Any], context: int) -> list[Sequence[str]]:
+    """Words in runs that are read at once: as many as fit, or one that does not."""
+    if len(encode(words)[0]) <= context or len(words) == 1:
+        return [words]
+    half = len(words) // 2
+    return [part for side in (words[:half], words[half:]) for part in parts_of(side, encode, context)]
+
+
+@partial(jax.jit, static_argnames=('apply', 'finish'))
+def _row_logits(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, finish: Any) -> Any:
+    return finish(apply(params, padded_inputs(ids_BxT, lengths_B)).row_logits)
+
+
+@partial(jax.jit, static_argnames=('apply',))
+def _token_logits(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any) -> Any:
+    return jax.nn.softmax(apply(params, padded_inputs(ids_BxT, lengths_B)).token_logits)
+
+
+def by_name(values: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    return dict(zip(classes, map(float, values), strict=True))
+
+
+def surprise(probability: Any) -> float:
+    """In nats; of what was held impossible, hundreds."""
+    return -math.log(max(float(probability), 1e-300))
+
+
+def surprise_of_set(probs_C: np.ndarray, has_C: np.ndarray) -> float:
+    """The mean over classes."""
+    return float(np.mean([surprise(p if has else 1.0 - p) for p, has in zip(probs_C, has_C, strict=True)]))
+
+
+def surprise_of_tags(probs_WxC: np.ndarray, tags_W: np.ndarray) -> float:
+    """The mean over words."""
+    return float(np.mean([surprise(row[tag]) for row, tag in zip(probs_WxC, tags_W, strict=True)]))
+
+
+def tags_said(probs_WxC: np.ndarray, classes: Sequence[str]) -> list[str]:
+    return [classes[tag] for tag in probs_WxC.argmax(axis=1)]
+
+
+def spans_said(probs_WxC: np.ndarray, classes: Sequence[str], text: str) -> dict[str, Any]:
+    """The words, how probable each one's tag is and, where tags spell spans, the spans: kind, text, first and last word."""
+    words, tags = text.split(), tags_said(probs_WxC, classes)
+    found: dict[str, Any] = {'words': words, 'probabilities': probs_WxC.max(axis=1).tolist()}
+    if spell_spans(classes):
+        spans = sequence_labeling().get_entities(tags)
+        found['spans'] = [
+            {'kind': kind, 'text': ' '.join(words[first : last + 1]), 'first': int(first), 'last': int(last)}
+            for kind, first, last in spans
+        ]
+    return found
+
+
+ANSWERS: Mapping[str, Answer] = {
+    'class': Answer(
+        name='label',
+        read=partial(read_texts, jax.nn.softmax),
+        said=lambda probs_C, classes: classes[int(probs_C.argmax())],
+        more=lambda probs_C, classes, text: {'probabilities': by_name(probs_C, classes)},
+        written=str,
+        loss=lambda probs_C, label: surprise(probs_C[label]),
+    ),
+    'classes': Answer(
+        name='labels',
+        read=partial(read_texts, jax.nn.sigmoid),
+        said=lambda probs_C, classes: [name for name, p in zip(classes, probs_C, strict=True) if p > 0.5],
+        more=lambda probs_C, classes, text: {'probabilities': by_name(probs_C, classes)},
+        written=json.loads,
+        loss=surprise_of_set,
+    ),
+    'number': Answer(
+        name='score',
+        read=partial(read_texts, jnp.asarray),
+        said=lambda told_1, classes: float(told_1[0]),
+        more=lambda told_1, classes, text: {},
+        written=float,
+        loss=lambda told_1, label: float(np.square(told_1[0] - label)),
+    ),
+    'tags': Answer(
+        name='tags',
+        read=read_words,
+        said=tags_said,
+        more=spans_said,
+        written=lambda label: label.split(' '),
+        loss=surprise_of_tags,
+    ),
+}
