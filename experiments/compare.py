@@ -71,7 +71,7 @@ def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndar
                 runs.append([SCORES[score](json.loads(line)) for line in file])
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(
-                    f'--{flag}: {path}: these predictions have no such score ({error!r}); write them again, or choose another --score'
+                    f'--{flag}: {path}: these predictions have no such score ({error!r}); choose another --score'
                 ) from None
         wanted = texts or len(runs[0])
         if not wanted or len(runs[-1]) != wanted:

@@ -1,8 +1,8 @@
 """What a run that reads labels says of texts: `python -m experiments.predict --workdir=runs/sentiment --input=FILE`.
 
 Each line of the file (or of the standard input, `--input=-`, answered line by line) is a text; an empty one is skipped. Printed
-is a JSON object for each: the text and, as the run was trained to tell, its label or labels with the probability of every class,
-its score, or the tags of its words (which white space parts) and the spans that they spell.
+is a JSON object for each: the text and, as the run was trained to tell, its label or labels with the probability of every
+class, its score, or the tags of its words (which white space parts) and the spans that they spell.
 """
 
 from __future__ import annotations

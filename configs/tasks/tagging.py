@@ -5,8 +5,8 @@
     echo 'The old man the boats .' | python -m experiments.predict --workdir=runs/tagging --input=-
 
 The file is .jsonl with lists `tokens` and `tags`, or CoNLL's columns (.conll, .conllu) with --config.data.source. Rows whose
-number modulo 10 is 1 validate, those with 0 are left for the test above, and the others train. 1,653,204 parameters on the Brown
-corpus; docs/tasks.md says what they reach.
+number modulo 10 is 1 validate, those with 0 are left for the test above, and the others train. 1,653,204 parameters on the
+Brown corpus; docs/tasks.md says what they reach.
 """
 
 from lmjax import Config, DataConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig

@@ -47,7 +47,7 @@ def test_what_cannot_be_compared(tmp_path, capsys):
     (tmp_path / 'c.jsonl').write_text('{"text": "t"}')
     for given, message in (
         ({'first': f'{tmp_path}/none'}, 'no file matches'),
-        ({'first': f'{tmp_path}/c.jsonl'}, 'no predictions of classes'),
+        ({'first': f'{tmp_path}/c.jsonl'}, 'no such score'),
         ({'first': f'{tmp_path}/a.jsonl', 'second': f'{tmp_path}/b.jsonl'}, 'has 3 texts, others 4'),
         ({'first': f'{tmp_path}/a.jsonl', 'score': 'f2'}, 'no such choice'),
         ({}, '--first: missing'),
