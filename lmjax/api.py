@@ -223,7 +223,8 @@ class Run:
 
         classify: `label`, and the `probabilities` of all by name. multilabel: `labels`, those of more than 1/2, and
         `probabilities`. regress: `score`. tag: `words` (as white space parts them), their `tags`, how probable each is, and
-        `spans` where tags spell them. A text is cleaned as training did it, and cut too, but for words, which are all told.
+        `spans` where tags spell them. A text is cleaned as training did it, and cut too, but for words, which are all told;
+        where two texts are read as one it is FIRST<TAB>SECOND.
 
         Raises:
           UsageError: the run tells nothing of texts, or a text has no token.
@@ -249,10 +250,12 @@ class Run:
 
     @property
     def _teller(self) -> Teller:
+        from lmjax.data.sources import is_two
         from lmjax.generate.answers import Teller
 
-        o, seq_len = self.config.objective, self.config.data.seq_len
-        return Teller(self.model, self.params, self.tokenizer, o.classes, seq_len, o.word_token)
+        o, data = self.config.objective, self.config.data
+        sizes = (o.classes, data.seq_len, o.word_token, is_two(data.source))
+        return Teller(self.model, self.params, self.tokenizer, *sizes)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.

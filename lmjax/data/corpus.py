@@ -24,7 +24,7 @@ from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
 from lmjax.data.labels import LABELS
-from lmjax.data.parallel_text import encode_pairs, halves, need_separator
+from lmjax.data.parallel_text import SIGN, encode_pairs, encode_two, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
@@ -79,7 +79,7 @@ def open_held_out(source: Source, data: DataConfig) -> Source | None:
     if not data.valid_source:
         return None
     found = open_source(data.valid_source)
-    alike = (found.paired, found.labels) == (source.paired, source.labels)
+    alike = (found.paired, found.labels, found.two) == (source.paired, source.labels, source.two)
     require(alike, 'data.valid_source', data.valid_source, f'holds documents of another kind than {source.name}')
     return found
 
@@ -194,7 +194,7 @@ def build_corpus(
 def texts_of(documents: Sequence[str], source: Source) -> list[str]:
     """What of a source's documents is text: of pairs both halves, and no labels."""
     if source.labels:
-        return [split_label(document)[0] for document in documents]
+        return [split_label(document)[0].replace(SIGN, '\n') for document in documents]
     return halves(documents) if source.paired else list(documents)
 
 
@@ -206,18 +206,21 @@ def encode_stream(
     if source.labels:
         texts, written = zip(*map(split_label, documents), strict=True)
         told = {'labels': LABELS[source.labels].parse(written, classes)}
-    ids: Iterable[np.ndarray] = (
-        row for part in batches(texts) for row in encode_documents(part, tokenizer, paired=source.paired)
-    )
+    how = {'paired': source.paired, 'two': source.two}
+    ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
     if source.labels == 'tags':
         ids, tags = encode_tagged(texts, told['labels'], tokenizer)
         told = {'tags': tags}
     meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id, **told)
-    return meta | {'text_bytes': sum(len(utf8(text)) for text in texts), 'paired': source.paired, 'classes': list(classes)}
+    return meta | how | {'text_bytes': sum(len(utf8(text)) for text in texts), 'classes': list(classes)}
 
 
-def encode_documents(texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool) -> list[np.ndarray]:
-    return encode_pairs(texts, tokenizer) if paired else tokenizer.encode_documents(texts)
+def encode_documents(
+    texts: Sequence[str], tokenizer: Tokenizer, *, paired: bool = False, two: bool = False
+) -> list[np.ndarray]:
+    """Ids of documents: of a source and a target, of two texts that are read as one, or of a text."""
+    encode = encode_two if two else encode_pairs
+    return encode(texts, tokenizer) if paired or two else tokenizer.encode_documents(texts)
 
 
 def compressor_lines(corpus: Corpus) -> dict[str, float]:

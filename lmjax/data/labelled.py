@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 
-from lmjax.data.parallel_text import SIGN, join_pair
+from lmjax.data.parallel_text import SIGN
 from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
 
@@ -19,8 +19,8 @@ GAP = '\u2423'  # stands for white space within a word
 def open_labelled(name: str, argument: str) -> Source:
     """Rows with a text and its class: a string, or a whole number or true or false of JSON."""
 
-    def document(text: object, label: object, place: str) -> str | None:
-        return join_pair(text, written_class(label))
+    def document(texts: list[object], label: object, place: str) -> str | None:
+        return join_label(texts, written_class(label))
 
     return open_rows(name, argument, kind='class', default='text,label', document=document)
 
@@ -28,13 +28,13 @@ def open_labelled(name: str, argument: str) -> Source:
 def open_multilabelled(name: str, argument: str) -> Source:
     """Rows with a text and its classes, none or many: a list of JSON, or `one|two` in a table."""
 
-    def document(text: object, labels: object, place: str) -> str | None:
+    def document(texts: list[object], labels: object, place: str) -> str | None:
         found = labels.split(BETWEEN) if isinstance(labels, str) else labels
         if not isinstance(found, list):
             return None
         names = [written_class(label) for label in found if label != '']
         known = [name for name in names if name is not None]
-        return join_pair(text, json.dumps(known, ensure_ascii=False)) if len(known) == len(names) else None
+        return join_label(texts, json.dumps(known, ensure_ascii=False)) if len(known) == len(names) else None
 
     return open_rows(name, argument, kind='classes', default='text,labels', document=document)
 
@@ -42,9 +42,9 @@ def open_multilabelled(name: str, argument: str) -> Source:
 def open_scored(name: str, argument: str) -> Source:
     """Rows with a text and a number."""
 
-    def document(text: object, score: object, place: str) -> str | None:
+    def document(texts: list[object], score: object, place: str) -> str | None:
         number = as_number(score)
-        return None if number is None else join_pair(text, repr(number))
+        return None if number is None else join_label(texts, repr(number))
 
     return open_rows(name, argument, kind='number', default='text,score', document=document)
 
@@ -55,17 +55,25 @@ def open_tagged(name: str, argument: str) -> Source:
     Raises UsageError for a row whose words and tags are not as many; white space within a word becomes U+2423.
     """
 
-    def document(words: object, tags: object, place: str) -> str | None:
-        sides = [strings(side) for side in (words, tags)]
+    def document(words: list[object], tags: object, place: str) -> str | None:
+        sides = [strings(side) for side in (*words, tags)]
         if not all(sides):
             return None
         if len(sides[0]) != len(sides[1]):
             what = f'{place}: {len(sides[0])} words and {len(sides[1])} tags'
             raise bad_source(name, what, 'give each word one tag, or remove the row')
-        return join_pair(*(' '.join(map(as_word, side)) for side in sides))
+        return SIGN.join(' '.join(map(as_word, side)) for side in sides)
 
     default = 'form,upos' if '.conllu' in argument else '1,-1' if is_conll(argument) else 'tokens,tags'
-    return open_rows(name, argument, kind='tags', default=default, document=document)
+    return open_rows(name, argument, kind='tags', default=default, document=document, two=False)
+
+
+def join_label(texts: list[object], label: str | None) -> str | None:
+    """The document of a text, or of two, and a label; a list of strings is a line each. None where one of them is none."""
+    lines = ('\n'.join(text) if isinstance(text, list) and strings(text) else text for text in texts)
+    parts = [part.replace(SIGN, ' ') if isinstance(part, str) and part.strip() else None for part in (*lines, label)]
+    known = [part for part in parts if part is not None]
+    return SIGN.join(known) if len(known) == len(parts) else None
 
 
 def strings(value: object) -> list[str]:
@@ -96,7 +104,7 @@ def as_number(value: object) -> float | None:
 
 
 def split_label(document: str) -> tuple[str, str]:
-    """The text of a document, and its label as it is written."""
+    """The text of a document, FIRST<TAB>SECOND where it is two, and its label as it is written."""
     text, _, label = document.rpartition(SIGN)
     return text, label
 

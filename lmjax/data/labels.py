@@ -11,7 +11,7 @@ import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
-from lmjax.data.sources import label_kind
+from lmjax.data.sources import is_two, label_kind
 from lmjax.data.store import TokenStore
 
 SHOWN = 5  # names in a line
@@ -123,4 +123,4 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'number': {'labels': np.zeros(texts, np.float32)},
         'tags': {'tags': [np.zeros(data.seq_len + 2, np.int32)] * texts},
     }
-    return kinds[label_kind(data.source)]
+    return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}

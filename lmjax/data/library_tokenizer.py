@@ -127,6 +127,17 @@ class LibraryTokenizer(Tokenizer):
             utf8(text)
         return [np.asarray(row.ids, np.int32) for row in self._library.encode_batch_fast(list(texts))]
 
+    @property
+    def frames_two(self) -> bool:
+        """Whether it says how two texts stand in one."""
+        return self._library.num_special_tokens_to_add(True) > self._library.num_special_tokens_to_add(False)
+
+    def encode_two(self, pairs: Sequence[tuple[str, str]]) -> list[np.ndarray]:
+        """Ids of two texts in one, with the special tokens that belong between and around them."""
+        for pair in pairs:
+            utf8(''.join(pair))
+        return [np.asarray(row.ids, np.int32) for row in self._library.encode_batch_fast(list(pairs))]
+
     def encode_rendered(self, text: str) -> np.ndarray:
         utf8(text)
         return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)

@@ -62,6 +62,22 @@ def encode_halves(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray
     return [tokenizer.encode(text) for text in texts]
 
 
+def encode_two(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Ids of each text of two, FIRST<TAB>SECOND, as the tokenizer puts two together.
+
+    A checkpoint's does it in its own way, one of ours with the token of the role `separator` between them, and what has neither
+    with a newline.
+    """
+    if isinstance(tokenizer, LibraryTokenizer) and tokenizer.frames_two:
+        return tokenizer.encode_two([split_pair(text) for text in texts])
+    if 'separator' not in tokenizer.specials:
+        return tokenizer.encode_documents([text.replace(SIGN, '\n') for text in texts])
+    firsts, seconds = zip(*map(split_pair, texts), strict=True)
+    between = np.array([tokenizer.specials['separator']], np.int32)
+    sides = zip(encode_halves(firsts, tokenizer), tokenizer.encode_documents(seconds), strict=True)
+    return [np.concatenate([first, between, second]) for first, second in sides]
+
+
 def bare(ids: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
     """Ids without separators, and without end tokens at the end."""
     ids = ids[ids != tokenizer.specials['separator']]

@@ -35,12 +35,18 @@ class Row(NamedTuple):
 
 
 def open_rows(
-    name: str, argument: str, *, kind: str, default: str, document: Callable[[object, object, str], str | None]
+    name: str,
+    argument: str,
+    *,
+    kind: str,
+    default: str,
+    document: Callable[[list[object], object, str], str | None],
+    two: bool = True,
 ) -> Source:
-    """A source of `GLOB#TEXT,LABEL@FIRST-LAST/OF`, whose documents are `document(text, label, place)` of the rows chosen.
+    """A source of `GLOB#TEXT,LABEL@FIRST-LAST/OF`, whose documents are `document(texts, label, place)` of the rows chosen.
 
-    After `#` stand two columns (else those of `default`), after `@` which rows: `2-9/10` those whose number modulo 10 is 2 to
-    9, `0/10` every tenth.
+    After `#` stand the columns of the text and of its label (else those of `default`), or of two texts that are read as one and
+    the label; after `@` which rows: `2-9/10` those whose number modulo 10 is 2 to 9, `0/10` every tenth.
 
     Raises:
       UsageError: no such file or column, or a share that says no rows.
@@ -48,9 +54,10 @@ def open_rows(
     rest, at, share = argument.partition('@')
     pattern, _, columns = rest.partition('#')
     names = (columns or default).split(',')
-    if len(names) != 2 or not all(names):
-        raise bad_source(name, f'{columns!r} does not name two columns', f'put {default.upper()} after #')
-    text, label = names
+    if not 2 <= len(names) <= 2 + two or not all(names):
+        more = ', or two texts and a label' if two else ''
+        raise bad_source(name, f'{columns!r} does not name two columns', f'put {default.upper()} after #{more}')
+    *texts, label = names
     chosen = parse_share(name, share) if at else Share()
     paths = matching_files(name, pattern)
     for path in paths:
@@ -60,11 +67,11 @@ def open_rows(
         rows = (row for path in paths for row in read_rows(name, path))
         for number, row in enumerate(rows):
             if number in chosen:
-                yield document(row.values.get(text), row.values.get(label), row.place)
+                yield document([row.values.get(text) for text in texts], row.values.get(label), row.place)
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
-    provenance = f'{len(paths)} files of texts, columns {text!r} and {label!r}' + (f', rows {share}' if at else '')
-    return Source(name, documents, digest, provenance, interleaved=True, labels=kind)
+    provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {share}' if at else '')
+    return Source(name, documents, digest, provenance, interleaved=True, labels=kind, two=len(texts) == 2)
 
 
 def parse_share(name: str, written: str) -> Share:

@@ -36,6 +36,7 @@ class Source(NamedTuple):
     interleaved: bool = False  # validation takes every tenth document rather than the last tenth
     paired: bool = False  # documents are `source<TAB>target`
     labels: str = ''  # a row of LABELS: documents are `text<TAB>label`; empty: they have none
+    two: bool = False  # those texts are two in one, `first<TAB>second`
 
 
 def open_source(name: str) -> Source:
@@ -53,6 +54,12 @@ def is_paired(name: str) -> bool:
 def label_kind(name: str) -> str:
     """The row of LABELS that tells what labels the documents of `data.source=name` have; empty where they have none."""
     return LABELLED.get(name.partition(':')[0], '')
+
+
+def is_two(name: str) -> bool:
+    """Whether the texts with labels of `data.source=name` are two in one."""
+    columns = name.partition('@')[0].partition('#')[2]
+    return bool(label_kind(name)) and columns.count(',') == 2
 
 
 def need_pairs(field: str, name: str, who: str) -> None:

@@ -46,6 +46,7 @@ class TokenStore:
     labels: np.ndarray | None = None  # of each document its class (int32), classes (x C) or number (float32); None: no labels
     tags: np.ndarray | None = None  # int32, of each token; at the first of each word, else INSIDE or OUTSIDE; None: no tags
     classes: tuple[str, ...] = ()  # the names of labels or tags
+    two: bool = False  # each document is two texts that are read as one
 
     @property
     def labelled(self) -> bool:
@@ -79,12 +80,13 @@ def memory_store(
     paired: bool = False,
     labels: np.ndarray | None = None,
     tags: Iterable[np.ndarray] | None = None,
+    two: bool = False,
 ) -> TokenStore:
     """A store that is not on disk, for text that is used once; `tags` are each document's."""
     arrays = list(join_documents(documents, separator_id, vocab_size))
     offsets = np.cumsum([0, *(len(array) for array in arrays[:-1])], dtype=np.int64)
     along = None if tags is None else join_tags(tags, separator_id)
-    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels, along)
+    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels, along, two=two)
 
 
 def join_tags(tags: Iterable[np.ndarray], separator_id: int | None) -> np.ndarray:
@@ -142,7 +144,8 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     beside = (folder / f'{name}.{what}.npy' for what in ('labels', 'tags'))
     labels, tags = (np.load(path) if path.exists() else None for path in beside)
     sizes = stream['text_bytes'], stream['vocab_size'], stream['separator_id']
-    return TokenStore(tokens, offsets, *sizes, stream.get('paired', False), labels, tags, tuple(stream.get('classes', ())))
+    paired, classes, two = stream.get('paired', False), tuple(stream.get('classes', ())), stream.get('two', False)
+    return TokenStore(tokens, offsets, *sizes, paired, labels, tags, classes, two)
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

@@ -18,10 +18,13 @@ def texts(objective: ObjectiveConfig, marks: Marks) -> Corruption:
     """Each row is one text, as it would be read by itself, that counts once if it has any token.
 
     No separator stands at its ends, and its last token, which none follows, is there. Targets (zeros) and weights are B x 1.
+    Where a text is two, the second is of type 1.
     """
 
     def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
         inputs = plain_texts(*whole_texts(batch, store))
+        if store.two:
+            inputs = inputs._replace(types=types_of(np.asarray(inputs.ids), marks.specials.get('separator')))
         weights_Bx1 = np.asarray((np.asarray(inputs.segments) > 0).any(axis=1, keepdims=True), np.float32)
         return Batch(inputs, np.zeros(weights_Bx1.shape, np.int32), weights_Bx1, labels=batch.labels)
 
@@ -68,6 +71,12 @@ def whole_texts(batch: Batch, store: TokenStore) -> tuple[np.ndarray, np.ndarray
         segments=np.arange(T + 1)[None] < (own_B + (own_B > 0))[:, None],
     )
     return texts_of(batch._replace(inputs=whole), store)
+
+
+def types_of(ids_BxT: np.ndarray, separator: int | None) -> np.ndarray:
+    """1 for tokens behind the first separator of a row, else 0; B x T int32."""
+    is_one = np.zeros(ids_BxT.shape, bool) if separator is None else ids_BxT == separator
+    return (np.cumsum(is_one, axis=1) - is_one > 0).astype(np.int32)
 
 
 def plain_texts(ids_BxW: np.ndarray, kept_BxW: np.ndarray) -> Inputs:

@@ -14,11 +14,12 @@ import numpy as np
 
 from lmjax.config import require
 from lmjax.data.labels import LABELS
-from lmjax.data.texts import WORD_TOKENS
+from lmjax.data.parallel_text import SIGN, encode_two
+from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.words import word_encoder
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.objectives.tagging import sequence_labeling, spell_spans
-from lmjax.types import Model
+from lmjax.types import Inputs, Model
 
 if TYPE_CHECKING:
     from lmjax.types import Tree
@@ -33,6 +34,7 @@ class Teller(NamedTuple):
     classes: tuple[str, ...]
     context: int  # tokens that are read at once
     word_token: str = 'first'  # a row of WORD_TOKENS
+    two: bool = False  # texts are FIRST<TAB>SECOND
 
 
 class Answer(NamedTuple):
@@ -74,10 +76,20 @@ def answers_to(teller: Teller, kind: str, texts: Sequence[str], labels: Sequence
 
 def read_texts(finish: Callable[[Any], Any], teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
     """`finish` of the logits of each text, of which only the first `context` tokens are read."""
-    rows = teller.tokenizer.encode_documents(list(texts))
+    for text in texts:
+        fits = text.count(SIGN) == 1 or not teller.two
+        require(fits, 'text', text, 'this network reads two texts as one; give FIRST<TAB>SECOND')
+    whole = [text if teller.two else text.replace(SIGN, ' ') for text in texts]
+    rows = encode_two(whole, teller.tokenizer) if teller.two else teller.tokenizer.encode_documents(whole)
     for row, text in zip(rows, texts, strict=True):
         require(len(row) > 0, 'text', text, 'has no token; leave it out')
-    return read_rows(partial(_row_logits, teller.model.apply, teller.params, finish=finish), rows, teller.context)
+
+    def read(ids_BxT: np.ndarray, lengths_B: np.ndarray) -> Any:
+        inputs, separator = padded_inputs(ids_BxT, lengths_B), teller.tokenizer.specials.get('separator')
+        inputs = inputs._replace(types=types_of(ids_BxT, separator)) if teller.two else inputs
+        return _row_logits(teller.model.apply, teller.params, inputs, finish=finish)
+
+    return read_rows(read, rows, teller.context)
 
 
 def read_words(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
@@ -107,8 +119,8 @@ def parts_of(words: Sequence[str], encode: Callable[[Sequence[str]], Any], conte
 
 
 @partial(jax.jit, static_argnames=('apply', 'finish'))
-def _row_logits(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any, *, finish: Any) -> Any:
-    return finish(apply(params, padded_inputs(ids_BxT, lengths_B)).row_logits)
+def _row_logits(apply: Any, params: Tree, inputs: Inputs, *, finish: Any) -> Any:
+    return finish(apply(params, inputs).row_logits)
 
 
 @partial(jax.jit, static_argnames=('apply',))

@@ -41,7 +41,8 @@ class Embedding(nn.Module):
             x_BxTxD = x_BxTxD + own
         if c.token_types:
             table = self.table('types', c.token_types, 'types')
-            x_BxTxD = x_BxTxD + (table[:1][None] if types_BxT is None else table[types_BxT])
+            plain = types_BxT is None or c.token_types == 1  # RoBERTa's tell no texts apart
+            x_BxTxD = x_BxTxD + (table[:1][None] if plain else table[types_BxT])
         x_BxTxD = x_BxTxD.astype(DTYPES[c.dtype])
         return norm_of(c, 'norm')(x_BxTxD) if c.embed_norm else x_BxTxD
 

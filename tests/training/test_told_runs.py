@@ -178,3 +178,32 @@ def lmjax_documents(name):
     from lmjax.data.sources import open_source
 
     return open_source(name).documents()
+
+
+def test_two_texts_are_told_as_one(tmp_path):
+    """Which of two is first decides: types tell an encoder without positions, and prediction reads as evaluation does."""
+    rows = [('left', 'right', 'yes'), ('right', 'left', 'no')] * 40
+    path = tmp_path / 'two.csv'
+    path.write_text('one,two,label\n' + '\n'.join(map(','.join, rows)))
+    config = config_of('tag', tmp_path)
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, source=f'labelled:{path}#one,two,label', specials=('separator',)),
+        model=dataclasses.replace(config.model, position='none', token_types=2),
+        objective=ObjectiveConfig(kind='classify'),
+    )
+    outcome = lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
+    assert outcome['accuracy'] == 1.0
+    run = lmjax.load(str(tmp_path / 'run'))
+    assert [one['label'] for one in run.predict(['left\tright', 'right\tleft'])] == ['yes', 'no']
+    for text in ('left right', 'a\tb\tc'):
+        with pytest.raises(UsageError, match='give FIRST<TAB>SECOND'):
+            run.predict([text])
+    told, scores = run.tell(config.data.source), run.evaluate(source=config.data.source)
+    assert np.mean([row['loss_nats'] for row in told]) == pytest.approx(scores['loss_nats'], rel=1e-4)
+
+
+def test_a_tab_in_one_text_is_a_space(trained):
+    _kind, folder, _, _ = trained
+    run = lmjax.load(str(folder / 'run'))
+    assert run.predict(['it\tis']) == run.predict(['it is'])
