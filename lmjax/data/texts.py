@@ -52,8 +52,7 @@ def at_last(tags_BxT: np.ndarray) -> np.ndarray:
     """Tags that stand at the first token of each word moved to its last, or of a word that is cut to the last of the row."""
     index_T = np.arange(tags_BxT.shape[1])[None]
     begun_BxT = np.maximum.accumulate(np.where(tags_BxT != INSIDE, index_T, 0), axis=1)  # where the word of a token begins
-    ends_BxT = np.roll(tags_BxT, -1, axis=1) != INSIDE
-    ends_BxT[:, -1:] = True
+    ends_BxT = np.roll(tags_BxT, -1, axis=1) != INSIDE  # no row begins within a word, so the last token ends one
     return np.where(ends_BxT, np.take_along_axis(tags_BxT, begun_BxT, axis=1), OUTSIDE)
 
 

@@ -132,6 +132,20 @@ def test_dropout_of_words_depends_on_the_row_alone():
     assert not np.allclose(logits, model.apply(params, rows.inputs).token_logits)
 
 
+def test_what_a_classifier_reads_is_dropped_too():
+    """Below is a network that drops nothing itself."""
+    bare = build(ENCODER, vocab_size=11, seq_len=4)
+    silent = bare._replace(apply=lambda params, inputs, cache=None, key=None, hparams=None: bare.apply(params, inputs))
+    keys = jax.random.split(jax.random.key(1), 4)
+    for model, field in (
+        (with_token_classifier(silent, outputs=3), 'token_logits'),
+        (with_row_classifier(silent, outputs=3, pooling='mean'), 'row_logits'),
+    ):
+        params = model.init(jax.random.key(2), {})
+        found = [getattr(model.apply(params, batch().inputs, key=key, hparams={'dropout': 0.5}), field) for key in (None, keys)]
+        assert not np.allclose(*found)
+
+
 def test_evaluation_keeps_rows_over_batches_of_any_width():
     """Tags of two batches, the second narrower: spans are those of whole rows, padding rows are none."""
     objective = objective_of(ObjectiveConfig(kind='tag', classes=('B-X', 'I-X', 'O')))

@@ -108,17 +108,31 @@ def test_what_it_tells_of_a_source_is_what_evaluation_scores(trained):
 def test_all_words_of_a_long_text_are_told(tmp_path):
     """More words than are read at once, by a byte tokenizer of which one word alone is too long."""
     config = config_of('tag', tmp_path, tokenizer='byte', seq_len=8)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=0, steps=2))
     for stands in ('first', 'last'):
         config.objective.word_token = stands
-        lmjax.train(config, str(tmp_path / stands), say=lambda line: None)
-        run = lmjax.load(str(tmp_path / stands))
+        run = barely_trained(config, tmp_path / stands)
         words = ['a', 'supercalifragilistic', *'bcdefghij', 'new york'.replace(' ', '')]
         (found,) = run.predict([' '.join(words)])
         assert found['words'] == words
         assert len(found['tags']) == len(found['probabilities']) == len(words)
         alone = run.predict(['supercalifragilistic'])[0]
         assert alone['tags'] == found['tags'][1:2]
+
+
+def barely_trained(config, folder):
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=0, steps=2))
+    lmjax.train(config, str(folder), say=lambda line: None)
+    return lmjax.load(str(folder))
+
+
+@pytest.mark.parametrize('stands', ['first', 'last'])
+def test_words_are_told_at_the_token_that_is_scored(tmp_path, stands):
+    config = config_of('tag', tmp_path, tokenizer='byte', seq_len=24)
+    config.objective.word_token = stands
+    run = barely_trained(config, tmp_path / 'run')
+    told, scores = run.tell(config.data.source), run.evaluate(source=config.data.source)
+    words = [len(row['label']) for row in told]
+    assert np.average([row['loss_nats'] for row in told], weights=words) == pytest.approx(scores['loss_nats'], rel=1e-4)
 
 
 def test_buckets_change_no_score(tmp_path):
@@ -203,7 +217,7 @@ def test_two_texts_are_told_as_one(tmp_path):
     assert np.mean([row['loss_nats'] for row in told]) == pytest.approx(scores['loss_nats'], rel=1e-4)
 
 
-def test_a_tab_in_one_text_is_a_space(trained):
-    _kind, folder, _, _ = trained
-    run = lmjax.load(str(folder / 'run'))
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_tab_in_one_text_is_a_space(tmp_path, kind):
+    run = barely_trained(config_of(kind, tmp_path, tokenizer='byte'), tmp_path / 'run')
     assert run.predict(['it\tis']) == run.predict(['it is'])
