@@ -245,8 +245,7 @@ class Run:
         from lmjax.generate.answers import answers_to
         from lmjax.training.rescoring import need_labels, read_labelled
 
-        texts, labels = read_labelled(self.config, source)
-        return answers_to(self._teller, need_labels(self.config), texts, labels)
+        return answers_to(self._teller, need_labels(self.config), *read_labelled(self.config, source))
 
     @property
     def _teller(self) -> Teller:

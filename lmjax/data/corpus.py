@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import hashlib
 import json
@@ -23,7 +24,7 @@ from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
-from lmjax.data.labels import LABELS
+from lmjax.data.labels import classes_of, part_labels
 from lmjax.data.parallel_text import SIGN, encode_pairs, encode_two, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
@@ -93,7 +94,7 @@ def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig, *, cl
 
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
-        stream = encode_stream(temporary, 'whole', texts, tokenizer, source, classes=classes)
+        stream = encode_stream(temporary, 'whole', texts, tokenizer=tokenizer, source=source, classes=classes)
         return {'counts': counts, 'streams': {'whole': stream}}
 
     return read_stream(folder, 'whole', build_once(folder, build))
@@ -172,7 +173,7 @@ def build_corpus(
     if not train or not valid:
         count = len(train) + len(valid)
         raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
-    classes = LABELS[source.labels].classes(split_label(document)[1] for document in train) if source.labels else ()
+    classes = classes_of(source, train) if source.labels else ()
     if tokenizer is None:
         shown, unseen = (texts_of(part, source) for part in (train, valid))
         own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)
@@ -181,7 +182,9 @@ def build_corpus(
     plain = texts_of(valid, source) if source.labels else valid
     (folder / 'valid.txt').write_bytes(utf8(''.join(plain))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}
-    streams = {name: encode_stream(folder, name, part, tokenizer, source, classes=classes) for name, part in splits.items()}
+    origins = {'train': source, 'valid': held_out or source}
+    encode = functools.partial(encode_stream, folder, tokenizer=tokenizer, classes=classes)
+    streams = {name: encode(name, part, source=origins[name]) for name, part in splits.items()}
     for name, part in splits.items():
         counts |= {
             f'{name}_documents': len(part),
@@ -199,13 +202,13 @@ def texts_of(documents: Sequence[str], source: Source) -> list[str]:
 
 
 def encode_stream(
-    folder: Path, name: str, documents: Sequence[str], tokenizer: Tokenizer, source: Source, *, classes: Sequence[str]
+    folder: Path, name: str, documents: Sequence[str], *, tokenizer: Tokenizer, source: Source, classes: Sequence[str]
 ) -> dict[str, Any]:
     """Encodes the documents of a source, a few million characters at a time, and writes them with what is told of them."""
     texts, told = documents, {}
     if source.labels:
-        texts, written = zip(*map(split_label, documents), strict=True)
-        told = {'labels': LABELS[source.labels].parse(written, classes)}
+        texts, _, numbers = part_labels(source, documents, classes)
+        told = {'labels': numbers}
     how = {'paired': source.paired, 'two': source.two}
     ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
     if source.labels == 'tags':

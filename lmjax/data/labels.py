@@ -11,7 +11,8 @@ import numpy as np
 
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
-from lmjax.data.sources import is_two, label_kind
+from lmjax.data.labelled import split_label
+from lmjax.data.sources import Source, is_two, label_kind
 from lmjax.data.store import TokenStore
 
 SHOWN = 5  # names in a line
@@ -21,8 +22,38 @@ class Labels(NamedTuple):
     """A kind of what is told of a text."""
 
     written: str  # a source that has it
-    classes: Callable[[Iterable[str]], tuple[str, ...]]  # the names in labels as they are written
+    names: Callable[[str], list[str]]  # the names of classes in a label as it is written
+    order: Callable[[set[str]], tuple[str, ...]]  # those of the training text -> the classes
     parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
+
+
+class UnseenLabelError(UsageError):
+    """A label that training never saw."""
+
+    def __init__(self, message: str, label: str) -> None:
+        super().__init__(message)
+        self.label = label
+
+
+def classes_of(source: Source, documents: Iterable[str]) -> tuple[str, ...]:
+    """The classes in the labels of a source's documents. Raises UsageError where there is nothing to tell apart."""
+    row = LABELS[source.labels]
+    return row.order({name for document in documents for name in row.names(split_label(document)[1])})
+
+
+def part_labels(source: Source, documents: Sequence[str], classes: Sequence[str]) -> tuple[list[str], list[str], Any]:
+    """The texts of a source's documents, their labels as they are written, and in numbers.
+
+    Raises UsageError for a label that is none of the classes, with the file and line of the first.
+    """
+    row = LABELS[source.labels]
+    texts, written = map(list, zip(*map(split_label, documents), strict=True))
+    try:
+        return texts, written, row.parse(written, classes)
+    except UnseenLabelError as error:
+        label = error.label
+        place = source.find(lambda document: label in row.names(split_label(document)[1]))
+        raise UsageError(f'{error} (first seen at {place})' if place else str(error)) from None
 
 
 def parse_classes(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
@@ -32,7 +63,7 @@ def parse_classes(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 def parse_sets(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Which classes each text has, N x classes float32 of 0 and 1."""
-    sets = [json.loads(label) for label in written]
+    sets = [LABELS['classes'].names(label) for label in written]
     labels_NxC = np.zeros((len(sets), len(classes)), np.float32)
     rows = np.repeat(np.arange(len(sets)), [len(names) for names in sets])
     labels_NxC[rows, numbered([name for names in sets for name in names], classes, unit='texts')] = 1.0
@@ -46,7 +77,7 @@ def parse_numbers(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 def parse_tags(written: Sequence[str], classes: Sequence[str]) -> list[np.ndarray]:
     """The number of each word's tag, an array of int32 for each text."""
-    rows = [label.split(' ') for label in written]
+    rows = [LABELS['tags'].names(label) for label in written]
     numbers = numbered([tag for row in rows for tag in row], classes, unit='words')
     return np.split(numbers, np.cumsum([len(row) for row in rows])[:-1])
 
@@ -57,34 +88,30 @@ def numbered(names: Sequence[str], classes: Sequence[str], *, unit: str) -> np.n
     if strange := Counter(name for name in names if name not in places):
         told = ', '.join(f'{name!r} ({count} {unit})' for name, count in strange.most_common(SHOWN))
         remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those {unit} or train on the label'
-        raise UsageError(f'label={told}: was never seen in training; {remedy}')
+        raise UnseenLabelError(f'label={told}: was never seen in training; {remedy}', strange.most_common(1)[0][0])
     return np.array([places[name] for name in names], np.int32)
 
 
-def ordered(names: Iterable[str]) -> tuple[str, ...]:
+def ordered(found: set[str]) -> tuple[str, ...]:
     """Names in order, numbers by their size. Raises UsageError where there is nothing to tell apart."""
-    found = set(names)
     if len(found) < 2:
         named = ', '.join(found) if found else ''
         raise UsageError(f'data.source: all texts to train on have the label {named!r}; give texts of two classes')
     return tuple(sorted(found, key=lambda name: (0, int(name), name) if name.lstrip('-').isdecimal() else (1, 0, name)))
 
 
-def names_in_sets(written: Iterable[str]) -> tuple[str, ...]:
-    """Raises UsageError where no text has a class."""
-    names = {name for label in written for name in json.loads(label)}
-    if not names:
+def at_least_one(found: set[str]) -> tuple[str, ...]:
+    """Names in order. Raises UsageError where there is none."""
+    if not found:
         raise UsageError('data.source: no text to train on has a class; give labels in the column')
-    return tuple(sorted(names))
+    return tuple(sorted(found))
 
 
 LABELS = {
-    'class': Labels('labelled:GLOB#TEXT,LABEL', ordered, parse_classes),
-    'classes': Labels('multilabelled:GLOB#TEXT,LABELS', names_in_sets, parse_sets),
-    'number': Labels('scored:GLOB#TEXT,SCORE', lambda written: (), parse_numbers),
-    'tags': Labels(
-        'tagged:GLOB#WORDS,TAGS', lambda written: ordered(tag for label in written for tag in label.split(' ')), parse_tags
-    ),
+    'class': Labels('labelled:GLOB#TEXT,LABEL', lambda label: [label], ordered, parse_classes),
+    'classes': Labels('multilabelled:GLOB#TEXT,LABELS', json.loads, at_least_one, parse_sets),
+    'number': Labels('scored:GLOB#TEXT,SCORE', lambda label: [], lambda found: (), parse_numbers),
+    'tags': Labels('tagged:GLOB#WORDS,TAGS', lambda label: label.split(' '), ordered, parse_tags),
 }
 
 

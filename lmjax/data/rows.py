@@ -63,15 +63,19 @@ def open_rows(
     for path in paths:
         check_columns(name, path, names)
 
-    def documents() -> Iterator[str | None]:
+    def placed() -> Iterator[tuple[str | None, str]]:
         rows = (row for path in paths for row in read_rows(name, path))
         for number, row in enumerate(rows):
             if number in chosen:
-                yield document([row.values.get(text) for text in texts], row.values.get(label), row.place)
+                yield document([row.values.get(text) for text in texts], row.values.get(label), row.place), row.place
+
+    def find(is_wanted: Callable[[str], bool]) -> str:
+        return next((place for found, place in placed() if found is not None and is_wanted(found)), '')
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {share}' if at else '')
-    return Source(name, documents, digest, provenance, interleaved=True, labels=kind, two=len(texts) == 2)
+    how = {'interleaved': True, 'labels': kind, 'two': len(texts) == 2, 'find': find}
+    return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
 
 
 def parse_share(name: str, written: str) -> Share:

@@ -37,6 +37,7 @@ class Source(NamedTuple):
     paired: bool = False  # documents are `source<TAB>target`
     labels: str = ''  # a row of LABELS: documents are `text<TAB>label`; empty: they have none
     two: bool = False  # those texts are two in one, `first<TAB>second`
+    find: Callable[[Callable[[str], bool]], str] = lambda is_wanted: ''  # FILE:LINE of the first document that is wanted
 
 
 def open_source(name: str) -> Source:

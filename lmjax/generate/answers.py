@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import require
-from lmjax.data.labels import LABELS
 from lmjax.data.parallel_text import SIGN, encode_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.words import word_encoder
@@ -55,13 +54,12 @@ def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, A
     return [{row.name: row.said(x, teller.classes), **row.more(x, teller.classes, text)} for text, x in found]
 
 
-def answers_to(teller: Teller, kind: str, texts: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The same beside each text's `label` (as documents have it): `told`, and `loss_nats`.
-
-    Raises UsageError as `answers`, and for a label that training never saw.
-    """
+def answers_to(
+    teller: Teller, kind: str, texts: Sequence[str], written: Sequence[str], numbers: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """The same beside each text's `label`, which is given as documents have it and in numbers: `told`, and `loss_nats`."""
     row, classes = ANSWERS[kind], teller.classes
-    each = zip(texts, labels, LABELS[kind].parse(labels, classes), row.read(teller, texts), strict=True)
+    each = zip(texts, written, numbers, row.read(teller, texts), strict=True)
     return [
         {
             'text': text,

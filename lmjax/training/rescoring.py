@@ -7,8 +7,7 @@ from typing import Any
 from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval, read_documents
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labelled import split_label
-from lmjax.data.labels import LABELS
+from lmjax.data.labels import LABELS, part_labels
 from lmjax.data.loader import eval_batches
 from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
 from lmjax.data.sources import label_kind, need_pairs, open_source
@@ -70,18 +69,17 @@ def rescore(
     return {'data': scored, **found, **left_out, 'params': scored_part(bool(config.optim.ema))}
 
 
-def read_labelled(config: Config, source: str) -> tuple[list[str], list[str]]:
-    """Texts of a source, cleaned, and their labels as they are written.
+def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], Any]:
+    """Texts of a source, cleaned, and their labels, as they are written and in numbers.
 
     Raises UsageError where there are none of the kind that the network tells, or a label that training never saw.
     """
     kind = need_labels(config)
     remedy = f'what is said of each text needs a source {LABELS[kind].written}'
     require(label_kind(source) == kind, 'source', source, remedy)
-    documents, _ = read_documents(open_source(source), config.data)
-    texts, labels = zip(*map(split_label, documents), strict=True)
-    LABELS[kind].parse(labels, config.objective.classes)
-    return list(texts), list(labels)
+    opened = open_source(source)
+    documents, _ = read_documents(opened, config.data)
+    return part_labels(opened, documents, config.objective.classes)
 
 
 def need_labels(config: Config) -> str:

@@ -69,9 +69,9 @@ def test_what_cannot_be_read_is_refused(folder, name, parts):
 
 
 def test_numbers_are_in_order_and_one_class_is_none():
-    assert ordered(['10', '9', 'x', '-1']) == ('-1', '9', '10', 'x')
+    assert ordered({'10', '9', 'x', '-1'}) == ('-1', '9', '10', 'x')
     with pytest.raises(UsageError, match="label 'a'"):
-        ordered(['a', 'a'])
+        ordered({'a'})
 
 
 def test_rows_have_the_label_of_their_text(folder):
@@ -98,7 +98,7 @@ def test_what_is_cut_and_what_cannot_be_read_is_said(folder):
 
 
 def test_labels_that_training_never_saw_are_refused(folder):
-    with pytest.raises(UsageError, match=r"label='10' \(1 texts\).*training saw '0', '1'"):
+    with pytest.raises(UsageError, match=r"label='10' \(1 texts\).*training saw '0', '1'.* \(first seen at a\.jsonl:7\)"):
         prepare(config('labelled:a.jsonl#text,label@0-5/10', valid_source='labelled:a.jsonl#text,label@6/10'))
     corpus = prepare(config('labelled:a.jsonl', valid_fraction=0.3))
     with pytest.raises(UsageError, match=r"'neg' .* was never seen"):

@@ -160,8 +160,8 @@ def test_cleaning_leaves_labels_alone(folder):
 
 def test_tags_that_training_never_saw_are_refused(folder):
     corpus = prepare(config(valid_source='tagged:a.jsonl'))
-    write('b.jsonl', [(['hm', 'see'], ['UH', 'V']), (['oh'], ['UH'])])
-    with pytest.raises(UsageError, match=r"label='UH' \(2 words\): was never seen"):
+    write('b.jsonl', [(['I', 'see'], ['P', 'V']), (['hm', 'see'], ['UH', 'V']), (['oh'], ['UH'])])
+    with pytest.raises(UsageError, match=r"label='UH' \(2 words\): was never seen.* \(first seen at b\.jsonl:2\)"):
         prepare_eval('tagged:b.jsonl', corpus.tokenizer, config(), classes=corpus.train.classes)
 
 
