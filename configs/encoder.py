@@ -4,7 +4,7 @@
     python -m experiments.finetune --config=configs/tasks/sentiment.py:reviews.jsonl --init=runs/encoder --workdir=runs/tuned
 
 After the colon stands a file of text, a paragraph a line; docs/pretrain-finetune.md makes one of a dictionary of 28 MB.
-PARAMS
+5,261,824 parameters; 3.007 nats a hidden token (perplexity 20.2) on the last tenth of that text.
 """
 
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig
@@ -37,6 +37,6 @@ def get_config(path: str = 'dictionary.txt') -> Config:
             clip_norm=1.0,
         ),
         train=TrainConfig(steps=6000, batch_size=64, eval_every=500, eval_batches=20),
-        log=LogConfig(prompts=('the film was <mask>, a waste of time .', 'a man who is very <mask> .')),
+        log=LogConfig(prompts=('the film was<mask>, a waste of time.', 'a man who is very<mask>.')),
         next_step='fine-tune it: docs/pretrain-finetune.md',
     )

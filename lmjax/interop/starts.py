@@ -132,7 +132,7 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     check_words(init_from, tokenizer, other, other.vocab_size)
     begun = read_config(init_from)
     _say_differences(init_from, begun.model, config.model, say)
-    whole = network_of(dataclasses.replace(config, objective=begun.objective), other.vocab_size)
+    whole = network_of(dataclasses.replace(config, objective=begun.objective, optim=begun.optim), other.vocab_size)
     params = load_params(init_from, whole, best=begun.train.load_best, flag='--init_from')
     say(f'starts from the parameters of {init_from}')
     return network_part(params)

@@ -20,6 +20,10 @@ class OptimConfig:
     weight_decay: float = 0.0
     decay_mask: tuple[str, ...] = ()  # regular expressions of parameters that decay, '!...' of those that don't, the first
     # that matches wins; empty: all but vectors and scalars decay
+    # 'PATTERN=FACTOR' of the learning rate, for parameters in whose path the regular expression is found, the first that
+    # matches wins; 0 freezes: ('classifier=1', '.=0') trains a classifier alone
+    rates: tuple[str, ...] = ()
+    layer_decay: float = 0.0  # the learning rate of each layer over that of the one above it, as 0.9; 0: all alike
     clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
     ema: float = 0.0  # decay of an exponential moving average of the parameters; 0: none
 
@@ -40,6 +44,7 @@ def validate(config: OptimConfig, *, steps: int | None = None) -> None:
     for name in ('weight_decay', 'clip_norm', 'warmup_steps', 'cooldown_steps'):
         value = getattr(config, name)
         require(0 <= value < float('inf'), f'optim.{name}', value, 'must not be negative; 0 turns it off')
+    require(0 <= config.layer_decay <= 1, 'optim.layer_decay', config.layer_decay, 'use a factor in 0 to 1, as 0.9')
     require(0 <= config.final_fraction <= 1, 'optim.final_fraction', config.final_fraction, 'must be in 0 to 1')
     if steps is not None:
         _validate_phases(config, steps)

@@ -63,28 +63,31 @@ def decay_mask(patterns: Sequence[str], axes: Tree) -> Tree:
     """
     if not patterns:
         return map_axes(lambda names: len(widths(names)) >= 2, axes)
-    decided = _first_match([pattern.removeprefix('!') for pattern in patterns], paths(axes))
+    names = paths(axes)
+    decided = first_match('optim.decay_mask', [pattern.removeprefix('!') for pattern in patterns], names)
     for index, pattern in enumerate(patterns):
         if index not in decided:
-            raise UsageError(_unused(patterns, pattern, paths(axes)))
+            raise UsageError(unused('optim.decay_mask', pattern, names))
     decays = [index is not None and not patterns[index].startswith('!') for index in decided]
     return jax.tree.unflatten(jax.tree.structure(axes, is_leaf=is_axes), decays)
 
 
-def _first_match(patterns: Sequence[str], names: Sequence[str]) -> list[int | None]:
-    rules = [_compiled(pattern) for pattern in patterns]
+def first_match(field: str, patterns: Sequence[str], names: Sequence[str]) -> list[int | None]:
+    """Of each name the number of the first pattern that is found in it. Raises UsageError for what is no pattern."""
+    rules = [_compiled(field, pattern) for pattern in patterns]
     return [next((index for index, rule in enumerate(rules) if rule.search(name)), None) for name in names]
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(field: str, pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise UsageError(f'optim.decay_mask={pattern!r}: not a regular expression: {error}') from None
+        raise UsageError(f'{field}={pattern!r}: not a regular expression: {error}') from None
 
 
-def _unused(patterns: Sequence[str], pattern: str, names: Sequence[str]) -> str:
-    rule = _compiled(pattern.removeprefix('!'))
+def unused(field: str, pattern: str, names: Sequence[str]) -> str:
+    """What is wrong with a pattern that decides about none of the names."""
+    rule = _compiled(field, pattern.removeprefix('!'))
     if any(rule.search(name) for name in names):
-        return f'optim.decay_mask={pattern!r}: patterns before it match all that it matches; remove it or put it first'
-    return f'optim.decay_mask={pattern!r}: matches no parameter; {nearest(pattern, names)}'
+        return f'{field}={pattern!r}: patterns before it match all that it matches; remove it or put it first'
+    return f'{field}={pattern!r}: matches no parameter; {nearest(pattern, names)}'

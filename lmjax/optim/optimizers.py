@@ -17,6 +17,7 @@ from lmjax.config import choose
 from lmjax.optim.config import OptimConfig
 from lmjax.optim.masks import decay_mask, is_stacked, map_axes
 from lmjax.optim.orthogonal import muon
+from lmjax.optim.rates import scale_by_rates
 from lmjax.optim.schedules import schedule
 
 if TYPE_CHECKING:
@@ -122,11 +123,12 @@ def build_optimizer(config: OptimConfig, axes: Tree, *, steps: int) -> MakeTx:
     learning_rate, beta1, beta2, momentum and weight_decay (left out: no decay) as floats or traced scalars; the state's
     structure does not depend on them. Gradients are clipped first; learning rate and schedule multiply the decay also.
 
-    Raises UsageError for an unknown optimizer or schedule, and for a decay pattern that matches nothing.
+    Raises UsageError for an unknown optimizer or schedule, and for a pattern that matches nothing.
     """
     recipe = choose(OPTIMIZERS, config.optimizer, 'optim.optimizer')
     decays = decay_mask(config.decay_mask, axes)
     shape = schedule(config, steps)
+    rates = [scale_by_rates(config.rates, config.layer_decay, axes)] if config.rates or config.layer_decay else []
 
     def make_tx(hparams: HParams) -> optax.GradientTransformation:
         clip = clip_by_norm(config.clip_norm) if config.clip_norm else optax.identity()
@@ -134,6 +136,6 @@ def build_optimizer(config: OptimConfig, axes: Tree, *, steps: int) -> MakeTx:
         direction = recipe.direction(config, axes, hparams)
         scale = optax.scale_by_schedule(lambda count: -hparams['learning_rate'] * shape(count))
         middle = (decay, direction) if recipe.coupled else (direction, decay)
-        return optax.chain(clip, *middle, scale)
+        return optax.chain(clip, *middle, scale, *rates)
 
     return make_tx

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import jax
+
 from lmjax.models import build
 from lmjax.models.classifiers import with_row_classifier, with_token_classifier
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
+from lmjax.optim.rates import frozen
 from lmjax.training.config import Config
-from lmjax.types import Model
+from lmjax.types import Model, Tree
 
 UNKNOWN = 2  # classes, where the text has yet to say how many
 
 
 def network_of(config: Config, vocab_size: int) -> Model:
     """The whole network. Raises UsageError for a choice that does not exist, or sizes that contradict each other."""
-    model, o = bare_network(config, vocab_size), config.objective
+    model = _with_classifier(config, bare_network(config, vocab_size))
+    return with_frozen(model, config.optim.rates) if config.optim.rates and model.traits.trainable else model
+
+
+def with_frozen(model: Model, rules: Sequence[str]) -> Model:
+    """The network with no gradient to parameters whose rate is 0. Raises UsageError for rules that decide about nothing."""
+    stops = frozen(rules, model.axes)
+
+    def held(params: Tree) -> Tree:
+        return jax.tree.map(lambda leaf, stop: jax.lax.stop_gradient(leaf) if stop else leaf, params, stops)
+
+    return model._replace(
+        apply=lambda params, *args, **kwargs: model.apply(held(params), *args, **kwargs),
+        score=lambda params, *args, **kwargs: model.score(held(params), *args, **kwargs),
+    )
+
+
+def _with_classifier(config: Config, model: Model) -> Model:
+    o = config.objective
     labels = objective_of(o).labels
     if not labels or not model.traits.trainable:
         return model

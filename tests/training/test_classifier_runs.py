@@ -200,3 +200,18 @@ def test_named_classes_are_those_of_the_text(tmp_path):
     with pytest.raises(UsageError, match=r'objective\.classes'):
         lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
     assert not (tmp_path / 'run').exists()
+
+
+def test_a_classifier_alone_learns(trained, tmp_path):
+    folder, _ = trained
+    config = config_of(folder)
+    config = dataclasses.replace(
+        config, optim=dataclasses.replace(config.optim, rates=('classifier=1', '.=0'), weight_decay=0.1)
+    )
+    lmjax.finetune(config, str(tmp_path / 'run'), init=str(folder / 'run'), say=lambda line: None)
+    start, run = lmjax.load(str(folder / 'run')), lmjax.load(str(tmp_path / 'run'))
+    jax.tree.map(np.testing.assert_array_equal, network_part(run.params), network_part(start.params))
+    assert run.evaluate()['accuracy'] == 1.0
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, rates=('clasifier=1', '.=0')))
+    with pytest.raises(UsageError, match=r"optim\.rates='clasifier': matches no parameter"):
+        lmjax.finetune(config, str(tmp_path / 'bad'), init=str(folder / 'run'), say=print)
