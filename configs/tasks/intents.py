@@ -19,6 +19,6 @@ def get_config(path: str = 'dialogs.jsonl') -> Config:
     config.data.valid_source = f'labelled:{path}#turns,topic@1/10'
     config.data.buckets = 6
     config.optim.learning_rate, config.optim.warmup_steps = 2e-4, 50
-    config.train.epochs, config.train.eval_epochs = 8, 2
+    config.train.epochs, config.train.eval_epochs = 4, 1
     config.train.metric, config.train.load_best = 'accuracy', True
     return config
