@@ -5,7 +5,7 @@
 
 The file is .jsonl with a list of strings `turns` and a string `topic`. Rows whose number modulo 10 is 1 validate, those with 0
 are left for the test above, and the others train. With --init=none the small encoder of sentiment.py learns from scratch, on
-its own words. docs/tasks.md says what both reach. parameters: PARAMS
+its own words. docs/tasks.md says what both reach. MiniLM has 22.7 million parameters.
 """
 
 from configs.tasks import sentiment
@@ -17,7 +17,7 @@ def get_config(path: str = 'dialogs.jsonl') -> Config:
     config.name = 'intents'
     config.data.source = f'labelled:{path}#turns,topic@2-9/10'
     config.data.valid_source = f'labelled:{path}#turns,topic@1/10'
-    config.data.buckets = 6
+    config.data.buckets, config.data.unseen_labels = 6, 'leave_out'
     config.optim.learning_rate, config.optim.warmup_steps = 2e-4, 50
     config.train.epochs, config.train.eval_epochs = 4, 1
     config.train.metric, config.train.load_best = 'accuracy', True

@@ -22,6 +22,7 @@ class DataConfig:
     order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)
     valid_source: str = ''  # another source to validate on, of the same kind; empty: a share of this one
     valid_fraction: float = 0.1  # the last tenth in source order; for stdlib every tenth file, for labelled every tenth text
+    unseen_labels: str = free('refuse')  # held-out texts with a label that training never saw: refuse, leave_out (and count)
     normal_form: str = ''  # Unicode normal form: NFC, NFKC, NFD, NFKD, or none
     strip_control: bool = False  # remove control characters other than tab, newline and carriage return
     deduplicate: bool = False  # drop exact repeats of a document

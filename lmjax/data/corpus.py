@@ -24,7 +24,7 @@ from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
-from lmjax.data.labels import classes_of, part_labels
+from lmjax.data.labels import classes_of, part_labels, told_apart
 from lmjax.data.parallel_text import SIGN, encode_pairs, encode_two, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
@@ -67,7 +67,7 @@ def prepare(data: DataConfig, *, tokenizer: Tokenizer | None = None) -> Corpus:
         need_separator(source.name, tokenizer.specials if tokenizer else roles_of(data))
     kind: list[Any] = ['given', tokenizer.digest] if tokenizer else [data.tokenizer, data.vocab_size, *roles_of(data)]
     held_out = open_held_out(source, data)
-    key = store_key(source, data, [*kind, held_out.digest if held_out else fraction])
+    key = store_key(source, data, [*kind, data.unseen_labels, held_out.digest if held_out else fraction])
     folder = cache_folder(data) / key
     meta = build_once(folder, lambda temporary: build_corpus(temporary, source, held_out, data, tokenizer))
     tokenizer = tokenizer or load_tokenizer(folder / 'tokenizer')
@@ -90,12 +90,13 @@ def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig, *, cl
     source = open_source(source_name)
     if source.paired:
         need_separator(source.name, tokenizer.specials)
-    folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest, *classes])
+    folder = cache_folder(data) / store_key(source, data, ['whole', tokenizer.digest, data.unseen_labels, *classes])
 
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
+        texts, unseen = told_apart(source, texts, classes, data) if source.labels else (texts, 0)
         stream = encode_stream(temporary, 'whole', texts, tokenizer=tokenizer, source=source, classes=classes)
-        return {'counts': counts, 'streams': {'whole': stream}}
+        return {'counts': counts, 'streams': {'whole': stream | {'unseen_labels': unseen}}}
 
     return read_stream(folder, 'whole', build_once(folder, build))
 
@@ -174,6 +175,8 @@ def build_corpus(
         count = len(train) + len(valid)
         raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
     classes = classes_of(source, train) if source.labels else ()
+    if source.labels:
+        valid, counts['dropped_unseen_label'] = told_apart(held_out or source, valid, classes, data)
     if tokenizer is None:
         shown, unseen = (texts_of(part, source) for part in (train, valid))
         own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)

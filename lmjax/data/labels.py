@@ -56,6 +56,26 @@ def part_labels(source: Source, documents: Sequence[str], classes: Sequence[str]
         raise UsageError(f'{error} (first seen at {place})' if place else str(error)) from None
 
 
+UNSEEN = ('refuse', 'leave_out')  # what data.unseen_labels may be
+
+
+def told_apart(source: Source, documents: Sequence[str], classes: Sequence[str], data: DataConfig) -> tuple[list[str], int]:
+    """The documents of a source whose labels are among the classes, and how many are not, if these may be left out."""
+    if data.unseen_labels != 'leave_out':
+        return list(documents), 0
+    names, known = LABELS[source.labels].names, set(classes)
+    kept = [document for document in documents if known.issuperset(names(split_label(document)[1]))]
+    if not kept:
+        raise UsageError(f'data.source={source.name!r}: all labels are unseen in training; give texts with some of its labels')
+    return kept, len(documents) - len(kept)
+
+
+def describe_unseen(counts: Mapping[str, int]) -> str:
+    """A line on the held-out texts that are left out for their labels; empty where there are none."""
+    count = counts.get('dropped_unseen_label', 0)
+    return f'{count:,} held-out texts are left out: training never saw their labels' if count else ''
+
+
 def parse_classes(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """The number of each text's class, N int32."""
     return numbered(written, classes, unit='texts')
@@ -87,7 +107,8 @@ def numbered(names: Sequence[str], classes: Sequence[str], *, unit: str) -> np.n
     places = {name: number for number, name in enumerate(classes)}
     if strange := Counter(name for name in names if name not in places):
         told = ', '.join(f'{name!r} ({count} {unit})' for name, count in strange.most_common(SHOWN))
-        remedy = f'training saw {", ".join(map(repr, classes[:SHOWN]))}; remove those {unit} or train on the label'
+        shown = ', '.join(map(repr, classes[:SHOWN]))
+        remedy = f'training saw {shown}; remove those {unit}, or leave their texts out with data.unseen_labels=leave_out'
         raise UnseenLabelError(f'label={told}: was never seen in training; {remedy}', strange.most_common(1)[0][0])
     return np.array([places[name] for name in names], np.int32)
 

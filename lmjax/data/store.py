@@ -47,6 +47,7 @@ class TokenStore:
     tags: np.ndarray | None = None  # int32, of each token; at the first of each word, else INSIDE or OUTSIDE; None: no tags
     classes: tuple[str, ...] = ()  # the names of labels or tags
     two: bool = False  # each document is two texts that are read as one
+    unseen_labels: int = 0  # documents that were left out for a label that training never saw
 
     @property
     def labelled(self) -> bool:
@@ -145,7 +146,7 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     labels, tags = (np.load(path) if path.exists() else None for path in beside)
     sizes = stream['text_bytes'], stream['vocab_size'], stream['separator_id']
     paired, classes, two = stream.get('paired', False), tuple(stream.get('classes', ())), stream.get('two', False)
-    return TokenStore(tokens, offsets, *sizes, paired, labels, tags, classes, two)
+    return TokenStore(tokens, offsets, *sizes, paired, labels, tags, classes, two, stream.get('unseen_labels', 0))
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

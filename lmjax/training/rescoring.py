@@ -7,7 +7,7 @@ from typing import Any
 from lmjax.config import UsageError, require
 from lmjax.data.corpus import encode_text, prepare, prepare_eval, read_documents
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labels import LABELS, part_labels
+from lmjax.data.labels import LABELS, part_labels, told_apart
 from lmjax.data.loader import eval_batches
 from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
 from lmjax.data.sources import label_kind, need_pairs, open_source
@@ -25,7 +25,8 @@ def rescore(
 ) -> dict[str, Any]:
     """One record of scores; see `lmjax.training.evaluation.evaluate` for its fields.
 
-    Pairs have `pairs_left_out` as well: how many were too long to be scored. A text that is a pair is `source<TAB>target`.
+    Pairs have `pairs_left_out` as well: how many were too long to be scored; and texts that were left out for a label that
+    training never saw are counted in `unseen_labels`. A text that is a pair is `source<TAB>target`.
 
     Raises:
       UsageError: text and source both given, a text of fewer than two tokens (or windows, where these are told from each
@@ -48,6 +49,8 @@ def rescore(
     if store.paired and layout != 'windows':
         describe_left_out({scored: store}, seq_len)  # refuses where nothing is left
         left_out = {'pairs_left_out': pairs_left_out(store, seq_len)}
+    if store.unseen_labels:
+        left_out['unseen_labels'] = store.unseen_labels
     rows = config.train.eval_batch_size or config.train.batch_size
     carry = config.train.carry
     batches = eval_batches(
@@ -79,6 +82,7 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
     require(label_kind(source) == kind, 'source', source, remedy)
     opened = open_source(source)
     documents, _ = read_documents(opened, config.data)
+    documents, _ = told_apart(opened, documents, config.objective.classes, config.data)
     return part_labels(opened, documents, config.objective.classes)
 
 

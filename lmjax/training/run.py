@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lmjax.config import UsageError, fingerprint, require
 from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.corpus import Corpus
-from lmjax.data.labels import balanced_weights, describe_cut, describe_split
+from lmjax.data.labels import balanced_weights, describe_cut, describe_split, describe_unseen
 from lmjax.data.loader import epoch_steps, train_widths
 from lmjax.data.parallel_text import describe_left_out
 from lmjax.data.sources import label_kind
@@ -63,7 +63,8 @@ def train(
     """
     splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
     told = [tell(splits, config.data.seq_len) for tell in (describe_left_out, describe_cut)]
-    for line in filter(None, [describe_unreadable(corpus.counts), describe_split(config.data, corpus.counts), *told]):
+    counted = [describe_unreadable(corpus.counts), describe_unseen(corpus.counts), describe_split(config.data, corpus.counts)]
+    for line in filter(None, [*counted, *told]):
         say(line)
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)

@@ -8,7 +8,7 @@ import jax
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import corruption_of
-from lmjax.data.labels import LABELS
+from lmjax.data.labels import LABELS, UNSEEN
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import expected_marks, reading_of
 from lmjax.data.parallel_text import need_separator
@@ -131,6 +131,7 @@ def _validate_labelled(config: Config, labels: str) -> None:
     if labels != 'tags':
         _validate_pooling(config)
     choose(WORD_TOKENS, o.word_token, 'objective.word_token')
+    choose(dict.fromkeys(UNSEEN), data.unseen_labels, 'data.unseen_labels')
     smoothing = o.label_smoothing
     require(
         not smoothing or labels != 'number', 'objective.label_smoothing', smoothing, 'a number is not smoothed; set it to 0'

@@ -10,7 +10,7 @@ from lmjax.data.cleaning import describe_unreadable
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import prepare, prepare_eval
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.labels import describe_cut, ordered
+from lmjax.data.labels import describe_cut, describe_unseen, ordered
 from lmjax.data.loader import batch_at, eval_batches
 from lmjax.data.sources import label_kind, open_source
 from lmjax.objectives.config import ObjectiveConfig
@@ -103,6 +103,21 @@ def test_labels_that_training_never_saw_are_refused(folder):
     corpus = prepare(config('labelled:a.jsonl', valid_fraction=0.3))
     with pytest.raises(UsageError, match=r"'neg' .* was never seen"):
         prepare_eval('labelled:a.tsv#review,label', corpus.tokenizer, config('labelled:a.jsonl'), classes=corpus.train.classes)
+
+
+def test_labels_that_training_never_saw_are_left_out_if_asked_to(folder):
+    data = config(
+        'labelled:a.jsonl#text,label@0-5/10', valid_source='labelled:a.jsonl#text,label@5-6/10', unseen_labels='leave_out'
+    )
+    corpus = prepare(data)
+    assert corpus.counts['dropped_unseen_label'] == 1
+    assert describe_unseen(corpus.counts) == '1 held-out texts are left out: training never saw their labels'
+    assert describe_unseen({}) == ''
+    np.testing.assert_array_equal(corpus.valid.labels, [0])
+    found = prepare_eval('labelled:a.jsonl', corpus.tokenizer, data, classes=corpus.train.classes)
+    assert (found.unseen_labels, len(found.labels)) == (1, 6)
+    with pytest.raises(UsageError, match='all labels are unseen'):
+        prepare_eval('labelled:a.jsonl#text,label@6/10', corpus.tokenizer, data, classes=corpus.train.classes)
 
 
 def test_both_sources_are_of_one_kind(folder):

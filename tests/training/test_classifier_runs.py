@@ -215,3 +215,18 @@ def test_a_classifier_alone_learns(trained, tmp_path):
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, rates=('clasifier=1', '.=0')))
     with pytest.raises(UsageError, match=r"optim\.rates='clasifier': matches no parameter"):
         lmjax.finetune(config, str(tmp_path / 'bad'), init=str(folder / 'run'), say=print)
+
+
+def test_texts_whose_label_training_never_saw_can_be_left_out(trained):
+    folder, _ = trained
+    run = lmjax.load(str(folder / 'run'))
+    (folder / 'strange.csv').write_text('text,label\nfine,maybe\nbad,no\n')
+    source = f'labelled:{folder}/strange.csv'
+    lenient = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, unseen_labels='leave_out'))
+    lenient = dataclasses.replace(run, config=lenient)
+    assert [row['text'] for row in lenient.tell(source)] == ['bad']
+    scores = lenient.evaluate(source=source)
+    assert (scores['texts'], scores['unseen_labels'], scores['accuracy']) == (1, 1, 1.0)
+    assert 'unseen_labels' not in lenient.evaluate()
+    with pytest.raises(UsageError, match=r'data\.unseen_labels=leave_out'):
+        run.evaluate(source=source)
