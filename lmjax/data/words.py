@@ -42,7 +42,14 @@ def word_encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], tuple[np.nda
 def encode_tagged(
     texts: Sequence[str], tags: Sequence[np.ndarray], tokenizer: Tokenizer
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Ids of texts of words parted by single spaces, and what each id has: its word's tag where it begins one."""
-    encode = word_encoder(tokenizer)
-    ids, marks = zip(*(encode(text.split(' ')) for text in texts), strict=True)
+    """Ids of texts of words parted by single spaces, and what each id has: its word's tag where it begins one.
+
+    Raises UsageError where cleaning has left a text other words than it has tags.
+    """
+    encode, words = word_encoder(tokenizer), [text.split(' ') for text in texts]
+    for row, tag in zip(words, tags, strict=True):
+        if len(row) != len(tag):
+            remedy = 'cleaning made spaces within words; choose another data.normal_form'
+            raise UsageError(f'text={" ".join(row)!r}: {len(row)} words and {len(tag)} tags; {remedy}')
+    ids, marks = zip(*map(encode, words), strict=True)
     return list(ids), [np.where(mark >= 0, tag[mark], mark) for mark, tag in zip(marks, tags, strict=True)]

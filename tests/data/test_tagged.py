@@ -168,3 +168,11 @@ def test_tags_that_training_never_saw_are_refused(folder):
 def test_a_word_without_a_token_is_named():
     with pytest.raises(UsageError, match=r"word='\\x01': has no token"):
         word_encoder(wordpieces())(['a', '\x01'])
+
+
+def test_cleaning_that_makes_spaces_within_words_is_refused(folder):
+    """An acute accent by itself is a space and a combining one in NFKC."""
+    write('b.jsonl', [(['oui', '\u00b4'], ['X', 'Y'])])
+    prepare(config(source='tagged:b.jsonl', valid_source='tagged:b.jsonl', normal_form='NFC'))
+    with pytest.raises(UsageError, match=r'3 words and 2 tags; .* choose another data\.normal_form'):
+        prepare(config(source='tagged:b.jsonl', valid_source='tagged:b.jsonl', normal_form='NFKC'))
