@@ -19,6 +19,7 @@ _WHERE = {
     'LogConfig': 'lmjax.training.config',
     'DataConfig': 'lmjax.data.config',
     'OptimConfig': 'lmjax.optim.config',
+    'AdaptConfig': 'lmjax.optim.config',
     'ObjectiveConfig': 'lmjax.objectives.config',
     'MeshConfig': 'lmjax.parallel.mesh',
     'SamplingConfig': 'lmjax.generate.config',

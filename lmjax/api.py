@@ -30,8 +30,8 @@ def train(
 
     Args:
       extend: allow `config.train.steps` to be larger than the run's.
-      init_from: another run's folder, or a checkpoint as 'hf:DIR', whose parameters a fresh run starts from. Its tokenizer must
-        be the run's: data.tokenizer='library' takes it over.
+      init_from: another run's folder, or a checkpoint as 'hf:DIR', whose parameters a fresh run starts from, or which it
+        adapts. Its tokenizer must be the run's: data.tokenizer='library' takes it over.
       profile: 'START:STOP', the steps to trace.
       say: receives each line meant for a person.
 
@@ -40,13 +40,12 @@ def train(
       lmjax.training.loop.NonFiniteLossError: the loss is no longer a number.
     """
     from lmjax.data.corpus import prepare, start_preparing
-    from lmjax.interop.starts import check_start, given_tokenizer, start_params, with_vocabulary
+    from lmjax.interop.starts import given_tokenizer, start_params, with_start, with_vocabulary
     from lmjax.training.workdir import check_workdir, has_begun, open_run
 
     check_workdir(workdir)
     begun, takes = has_begun(workdir), config.data.tokenizer == 'teacher'
-    if not begun:
-        check_start(init_from, config.data)
+    config, init_from = with_start(config, init_from, begun=begun)
     given = None if takes else given_tokenizer(config.data, workdir=workdir if begun else '', init_from=init_from)
     config = with_vocabulary(config, given)
     began = time.monotonic()
@@ -285,7 +284,9 @@ def sampling_of(settings: Mapping[str, Any], base: SamplingConfig | None = None)
 
 
 def load(workdir: str, *, step: int | None = None) -> Run:
-    """The run in a folder, at its newest checkpoint (its best one where train.load_best) or at `step`; needs no other files.
+    """The run in a folder, at its newest checkpoint (its best one where train.load_best) or at `step`.
+
+    Needs no other files, but for what the run adapts, if it does: what was learned is then put into its weights.
 
     'hf:DIR' and 'hf:NAME' are a checkpoint in Hugging Face's format, in a folder or on the Hub, 'gguf:FILE' one of llama.cpp's.
 
@@ -299,15 +300,15 @@ def load(workdir: str, *, step: int | None = None) -> Run:
         require(step is None, 'step', step, f'{workdir} is one checkpoint and has no steps; leave it out')
         return _load_imported(workdir)
     from lmjax.data.tokenizers import load_tokenizer
+    from lmjax.interop.starts import run_params
     from lmjax.training.network import network_of
-    from lmjax.training.restore import load_params
     from lmjax.training.workdir import read_config
 
     keep_compiled_programs()
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = network_of(config, tokenizer.vocab_size)
-    params = load_params(workdir, model, step=step, best=config.train.load_best)
+    params = run_params(workdir, config, tokenizer, step=step, best=config.train.load_best)
     return Run(workdir, config, model, params, tokenizer)
 
 

@@ -22,14 +22,34 @@ CHAT_FILE = 'chat.json'  # of a saved tokenizer, which text has nothing to do wi
 SHROWS = 4  # fields named in a line
 
 
-def check_start(init_from: str, data: DataConfig) -> None:
+def check_start(init_from: str, data: DataConfig, *, field: str = '--init_from') -> None:
     """Raises UsageError for a place without parameters, or whose tokenizer cannot be the config's."""
     if is_imported(init_from):
         trained = tokenizer_class(data.tokenizer).trainable
         remedy = f'its words are not those of {init_from}; use --config.data.tokenizer={init_from}'
         require(not trained, 'data.tokenizer', data.tokenizer, remedy)
     elif init_from and not os.path.isdir(os.path.join(init_from, 'checkpoints')):
-        raise UsageError(f'--init_from={init_from!r}: holds no checkpoints; name the --workdir of another run, or hf:DIR')
+        raise UsageError(f'{field}={init_from!r}: holds no checkpoints; name the --workdir of another run, or hf:DIR')
+
+
+def with_start(config: Config, init_from: str, *, begun: bool) -> tuple[Config, str]:
+    """The config, and where parameters come from: those that a fresh run starts from, or those that a run adapts.
+
+    The config of a run that adapts a network says which one.
+
+    Raises:
+      UsageError: there are no parameters, or no network to adapt is named.
+    """
+    if not config.adapt.kind:
+        if not begun:
+            check_start(init_from, config.data)
+        return config, init_from
+    base = config.adapt.base or init_from
+    require(bool(base), 'adapt.kind', config.adapt.kind, 'changes a network that there is; name it with --init or adapt.base')
+    remedy = f'the run starts from {init_from!r}; name one network, in one place'
+    require(init_from in ('', base), 'adapt.base', base, remedy)
+    check_start(base, config.data, field='adapt.base')
+    return dataclasses.replace(config, adapt=dataclasses.replace(config.adapt, base=base)), base
 
 
 def given_tokenizer(data: DataConfig, *, workdir: str = '', init_from: str = '') -> Tokenizer | None:
@@ -110,8 +130,6 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     """
     from lmjax.models.classifiers import network_part
     from lmjax.training.checkpoint.structure import check_fits, describe, flatten
-    from lmjax.training.network import network_of
-    from lmjax.training.restore import load_params
     from lmjax.training.workdir import read_config
 
     if is_imported(init_from):
@@ -132,10 +150,40 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     check_words(init_from, tokenizer, other, other.vocab_size)
     begun = read_config(init_from)
     _say_differences(init_from, begun.model, config.model, say)
-    whole = network_of(dataclasses.replace(config, objective=begun.objective, optim=begun.optim), other.vocab_size)
-    params = load_params(init_from, whole, best=begun.train.load_best, flag='--init_from')
+    like = dataclasses.replace(config, objective=begun.objective, adapt=begun.adapt)
+    params = run_params(init_from, like, other, best=begun.train.load_best, flag='--init_from')
     say(f'starts from the parameters of {init_from}')
     return network_part(params)
+
+
+def run_params(
+    workdir: str,
+    config: Config,
+    tokenizer: Tokenizer,
+    *,
+    step: int | None = None,
+    best: bool = False,
+    flag: str = '--workdir',
+) -> Tree:
+    """The parameters of a run's whole network, of its newest checkpoint, `step` or the best: what it adapts is loaded as well.
+
+    Raises:
+      UsageError: no checkpoint, one that does not fit, or the network that was adapted is gone or another.
+    """
+    from lmjax.optim.adapters import merged
+    from lmjax.training.network import bare_network, learned_shapes, network_of
+    from lmjax.training.restore import load_params, stored_meta
+    from lmjax.training.teacher import check_same, digest_of
+
+    model = network_of(config, tokenizer.vocab_size)
+    params = load_params(workdir, learned_shapes(config, model), step=step, best=best, flag=flag)
+    if not config.adapt.kind:
+        return params
+    check_start(config.adapt.base, config.data, field='adapt.base')
+    bare = bare_network(config, tokenizer.vocab_size)
+    base = start_params(config.adapt.base, config, tokenizer, bare, say=lambda line: None)
+    check_same(config, {'base': digest_of(base)}, {'base': stored_meta(workdir).get('base', '')}, workdir)
+    return merged(base, params, model.axes, config.adapt)
 
 
 def check_words(init_from: str, tokenizer: Tokenizer, other: Tokenizer | None, vocab_size: int) -> None:

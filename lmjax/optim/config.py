@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lmjax.config import choose, require
+from lmjax.config import choose, free, require
 
 
 @dataclasses.dataclass
@@ -26,6 +26,34 @@ class OptimConfig:
     layer_decay: float = 0.0  # the learning rate of each layer over that of the one above it, as 0.9; 0: all alike
     clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
     ema: float = 0.0  # decay of an exponential moving average of the parameters; 0: none
+
+
+@dataclasses.dataclass
+class AdaptConfig:
+    """What is learned beside parameters that stay as they are."""
+
+    kind: str = ''  # a row of ADAPTATIONS: lora, dora, ia3; empty: all parameters of the network learn
+    # what stays as it is: a run's folder, hf:DIR, hf:NAME or gguf:FILE, needed wherever the run is; it may move, but stays the
+    # same network. Empty: what the run starts from
+    base: str = free('')
+    rank: int = 8  # lora, dora
+    alpha: float = 16.0  # lora, dora: the change is multiplied by alpha / rank
+    targets: tuple[str, ...] = ()  # regular expressions of the matrices that are adapted; empty: those of all layers
+    whole: tuple[str, ...] = ()  # of parameters that learn whole beside them, as ('norm',)
+
+
+def validate_adapt(config: AdaptConfig) -> None:
+    """Raises UsageError for a choice that does not exist, or fields that nothing reads."""
+    from lmjax.optim.adapters import ADAPTATIONS
+
+    if config.kind:
+        choose(ADAPTATIONS, config.kind, 'adapt.kind')
+    plain, remedy = AdaptConfig(), 'is read only with adapt.kind; set that, or leave it out'
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        require(bool(config.kind) or value == getattr(plain, field.name), f'adapt.{field.name}', value, remedy)
+    require(config.rank >= 1, 'adapt.rank', config.rank, 'use 1 or more, as 8')
+    require(0 < config.alpha < float('inf'), 'adapt.alpha', config.alpha, 'must be above 0; try 16.0')
 
 
 def validate(config: OptimConfig, *, steps: int | None = None) -> None:

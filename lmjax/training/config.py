@@ -7,7 +7,7 @@ from lmjax.data.config import DataConfig
 from lmjax.generate.config import SamplingConfig
 from lmjax.models.config import ModelConfig, TransformerConfig
 from lmjax.objectives.config import ObjectiveConfig
-from lmjax.optim.config import OptimConfig
+from lmjax.optim.config import AdaptConfig, OptimConfig
 from lmjax.parallel.config import MeshConfig
 
 
@@ -47,6 +47,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=TransformerConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    adapt: AdaptConfig = dataclasses.field(default_factory=AdaptConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     mesh: MeshConfig = free(default_factory=MeshConfig)
     log: LogConfig = free(default_factory=LogConfig)

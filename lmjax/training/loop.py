@@ -65,7 +65,7 @@ def run_steps(config: Config, corpus: Corpus, program: Program, state: TrainStat
     batches = train_batches(corpus.train, config.data, seed=config.seed, batch_size=size, corrupt=corrupt, start=start)
     shape = schedule(config.optim, train.steps)
     ledger = Ledger(train.log_every, lambda step: float(shape(step)) * config.optim.learning_rate)
-    meta = {'fingerprint': fingerprint(config), 'teacher': program.teacher}
+    meta = {'fingerprint': fingerprint(config), **program.digests}
     valid: dict[str, Any] = {}
     with Interruption() as interruption, out.progress:
         try:

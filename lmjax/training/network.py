@@ -1,4 +1,4 @@
-"""The network of a run: what the config describes, and what its objective puts on top."""
+"""The network of a run: what the config describes, what its objective puts on top, and what of it is learned."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lmjax.models import build
 from lmjax.models.classifiers import with_row_classifier, with_token_classifier
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
+from lmjax.optim.adapters import learner
 from lmjax.optim.rates import frozen
 from lmjax.training.config import Config
 from lmjax.types import Model, Tree
@@ -19,8 +20,30 @@ UNKNOWN = 2  # classes, where the text has yet to say how many
 
 def network_of(config: Config, vocab_size: int) -> Model:
     """The whole network. Raises UsageError for a choice that does not exist, or sizes that contradict each other."""
-    model = _with_classifier(config, bare_network(config, vocab_size))
-    return with_frozen(model, config.optim.rates) if config.optim.rates and model.traits.trainable else model
+    return _with_classifier(config, bare_network(config, vocab_size))
+
+
+def learner_of(config: Config, model: Model, base: Tree = None) -> Model:
+    """The whole network as it learns: beside a `base`, if the config adapts one, and with no gradient to what is frozen.
+
+    Raises UsageError for patterns that decide about nothing.
+    """
+    adapts, rates = bool(config.adapt.kind), config.optim.rates
+    learns = learner(model, base, config.adapt) if adapts else model
+    return with_frozen(learns, rates) if rates and model.traits.trainable else learns
+
+
+def learned_shapes(config: Config, model: Model) -> Tree | None:
+    """Shapes of what a run learns; None of a network that counts, which has as much as its text asks for."""
+    if not model.traits.trainable:
+        return None
+    init = lambda key, base: learner_of(config, model, base).init(key, {})  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0), base_shapes(config, model.vocab_size) if config.adapt.kind else None)
+
+
+def base_shapes(config: Config, vocab_size: int) -> Tree:
+    """Shapes of the parameters of the network that the config adapts; computes nothing."""
+    return jax.eval_shape(bare_network(config, vocab_size).init, jax.random.key(0), {})
 
 
 def with_frozen(model: Model, rules: Sequence[str]) -> Model:

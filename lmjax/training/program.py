@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,21 +16,22 @@ from lmjax.data.loader import example_batch
 from lmjax.data.marks import plain_marks
 from lmjax.objectives.table import objective_of
 from lmjax.optim import build_optimizer
+from lmjax.optim.adapters import merged
 from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
 from lmjax.training.config import Config
-from lmjax.training.network import classes_of, network_of
+from lmjax.training.network import bare_network, classes_of, learner_of, network_of
 from lmjax.training.state import TrainState, hparams_of, init_state
 from lmjax.training.step import train_step
 from lmjax.training.teacher import digest_of
-from lmjax.types import Batch, HParams, Model, Teacher, Tree
+from lmjax.types import Array, Batch, HParams, Model, Teacher, Tree
 
 
 class Program(NamedTuple):
     """The functions of a run, compiled for its mesh, and the shapes and places of its state."""
 
-    model: Model
+    model: Model  # the whole network
     hparams: HParams
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
@@ -38,53 +39,55 @@ class Program(NamedTuple):
     compile: Callable[[Sequence[int]], None]  # both, before they are called: the step for batches of each of these widths
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
-    teacher: str = ''  # digest of the parameters of the network that it learns from
+    whole: Callable[[Tree], Tree]  # what is learned -> parameters of `model`
+    digests: Mapping[str, str]  # of the parameters of other networks: `teacher`, `base`
 
 
-def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) -> Program:
+def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, base: Tree = None) -> Program:
     """Builds the network, the optimizer and the mesh, and jits init and step over them.
 
-    The parameters of a teacher are laid over the mesh and are an argument of the compiled step, of no state.
+    The parameters of a teacher, and those of the base that is adapted, are laid over the mesh and are arguments of the compiled
+    step, of no state.
 
     Raises:
       UsageError: a choice that does not exist, or sizes that contradict each other.
     """
     model = network_of(config, vocab_size)
     check_carry(config, model)
-    make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps)
-    hparams = hparams_of(config)
-    mesh = make_mesh(config.mesh)
-    init = partial(
-        init_state,
-        model,
-        make_tx,
-        hparams=hparams,
-        carry_rows=config.train.batch_size if config.train.carry else 0,
-    )
+    mesh, hparams = make_mesh(config.mesh), hparams_of(config)
+    taught = None if teacher is None else _placed(teacher.model, teacher.params, mesh)
+    kept = None if base is None else _placed(bare_network(config, vocab_size), base, mesh)
+    learns = learner_of(config, model, kept)
+    make_tx = build_optimizer(config.optim, learns.axes, steps=config.train.steps)
+    rows = config.train.batch_size if config.train.carry else 0
+
+    def init(root: Array, kept: Tree) -> TrainState:
+        return init_state(learner_of(config, model, kept), make_tx, root, hparams, carry_rows=rows)
+
     root = jax.random.key(config.seed)
-    shapes = jax.eval_shape(init, root)
-    places = state_shardings(mesh, model.axes, shapes.params, shapes)
+    shapes = jax.eval_shape(init, root, kept)
+    places = state_shardings(mesh, learns.axes, shapes.params, shapes)
     if shapes.carry is not None:
         places = places._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
-    taught = None if teacher is None else _placed(teacher, mesh)
     step = jax.jit(
         _step_of(config, model, make_tx, teacher),
         donate_argnums=0,
-        in_shardings=(places, batch_sharding(mesh), None, None),
+        in_shardings=(places, batch_sharding(mesh), None, None, None),
         out_shardings=(places, None),
         compiler_options=compiler_options(),
     )
     fresh = jax.jit(init, out_shardings=places)
     place = partial(shard_batch, mesh=mesh)
+    others = {'teacher': None if teacher is None else teacher.params, 'base': base}
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
     def compile_step(width: int) -> None:
         batch = place(plain_batch(config, vocab_size, rows=config.train.batch_size, width=width))
-        step.lower(like, batch, hparams, taught).compile()  # jit looks here before it compiles anything
+        step.lower(like, batch, hparams, taught, kept).compile()  # jit looks here before it compiles anything
 
     def compile_all(widths: Sequence[int]) -> None:
         with ThreadPoolExecutor(2) as beside:  # each takes seconds, and much of them on one core
-            init_compiled = beside.submit(lambda: fresh.lower(root).compile())
+            init_compiled = beside.submit(lambda: fresh.lower(root, kept).compile())
             list(beside.map(compile_step, widths))
             init_compiled.result()
 
@@ -92,12 +95,13 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None) ->
         model=model,
         hparams=hparams,
         mesh=mesh,
-        init=lambda: fresh(root),
-        step=lambda state, batch: step(state, batch, hparams, taught),
+        init=lambda: fresh(root, kept),
+        step=lambda state, batch: step(state, batch, hparams, taught, kept),
         compile=compile_all,
         place=place,
         like=like,
-        teacher='' if teacher is None else digest_of(teacher.params),
+        whole=(lambda params: params) if base is None else whole_of(config, model, kept),
+        digests={name: digest_of(params) for name, params in others.items() if params is not None},
     )
 
 
@@ -112,19 +116,26 @@ def plain_batch(config: Config, vocab_size: int, *, rows: int, width: int = 0) -
 
 
 def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], teacher: Teacher | None) -> Callable[..., Any]:
-    """`train_step` with the parameters of a teacher (or None) as its last argument, so that no program holds them."""
+    """`train_step` with the parameters of a teacher and of a base (or None) as last arguments: no program holds them."""
     objective = objective_of(config.objective)
 
-    def step(state: TrainState, batch: Batch, hparams: HParams, taught: Tree) -> tuple[TrainState, dict[str, Any]]:
+    def step(state: TrainState, batch: Batch, hparams: HParams, taught: Tree, kept: Tree) -> tuple[TrainState, dict[str, Any]]:
         loss = objective.loss if teacher is None else partial(objective.loss, teacher=teacher._replace(params=taught))
-        return train_step(model, loss, make_tx, state, batch, hparams, accumulate=config.train.accumulate)
+        learns = learner_of(config, model, kept)
+        return train_step(learns, loss, make_tx, state, batch, hparams, accumulate=config.train.accumulate)
 
     return step
 
 
-def _placed(teacher: Teacher, mesh: jax.sharding.Mesh) -> Tree:
-    """A teacher's parameters as its own axes lie over the mesh."""
-    return jax.device_put(teacher.params, shardings(mesh, teacher.model.axes, teacher.params))
+def whole_of(config: Config, model: Model, kept: Tree) -> Callable[[Tree], Tree]:
+    """A function: what was learned beside `kept` -> the parameters of the whole network."""
+    join = jax.jit(lambda params, kept: merged(kept, params, model.axes, config.adapt))
+    return lambda params: join(params, kept)
+
+
+def _placed(model: Model, params: Tree, mesh: jax.sharding.Mesh) -> Tree:
+    """A network's parameters as its axes lie over the mesh."""
+    return jax.device_put(params, shardings(mesh, model.axes, params))
 
 
 def check_carry(config: Config, model: Model) -> None:

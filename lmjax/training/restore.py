@@ -12,7 +12,7 @@ import numpy as np
 from lmjax.config import UsageError
 from lmjax.training.checkpoint import Checkpointer
 from lmjax.training.state import TrainState, scored_part
-from lmjax.types import Model, Tree
+from lmjax.types import Tree
 
 
 def storable(state: TrainState) -> TrainState:
@@ -36,8 +36,12 @@ def restore_state(checkpoints: Checkpointer, like: TrainState) -> TrainState | N
     return stored._replace(root=jax.random.wrap_key_data(stored.root))
 
 
-def load_params(workdir: str, model: Model, *, step: int | None = None, best: bool = False, flag: str = '--workdir') -> Tree:
-    """The parameters of the newest valid checkpoint (or of `step`, or the `best`), the moving average where the run keeps one.
+def load_params(
+    workdir: str, like: Tree | None, *, step: int | None = None, best: bool = False, flag: str = '--workdir'
+) -> Tree:
+    """What a run learned, in the structure of `like` (None: as it was stored); the moving average where the run keeps one.
+
+    It is that of the newest valid checkpoint, of `step`, or of the `best`.
 
     Raises:
       UsageError: the folder holds no checkpoint, or its parameters are not the model's.
@@ -49,8 +53,14 @@ def load_params(workdir: str, model: Model, *, step: int | None = None, best: bo
         raise UsageError(f'{flag}={workdir!r}: holds no checkpoint yet; train it first')
     leaves = checkpoints.manifest(found).leaves
     part = scored_part(any(path.startswith('ema/') for path in leaves))
-    like = jax.eval_shape(model.init, jax.random.key(0), {}) if model.traits.trainable else _as_stored(leaves, part)
-    return checkpoints.restore(found, like, part=part)
+    return checkpoints.restore(found, _as_stored(leaves, part) if like is None else like, part=part)
+
+
+def stored_meta(workdir: str) -> Mapping[str, Any]:
+    """What was recorded beside a run's newest valid checkpoint; empty where there is none."""
+    checkpoints = Checkpointer(os.path.join(workdir, 'checkpoints'))
+    step = checkpoints.latest()
+    return {} if step is None else checkpoints.manifest(step).meta
 
 
 def _as_stored(leaves: Mapping[str, Any], part: str) -> Tree:

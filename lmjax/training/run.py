@@ -27,7 +27,7 @@ from lmjax.training.finish import finish
 from lmjax.training.ledger import NonFiniteLossError
 from lmjax.training.loop import Outcome, Outlets, run_steps
 from lmjax.training.metrics import MetricsLog, read_metrics
-from lmjax.training.network import bare_network, network_of
+from lmjax.training.network import bare_network, learned_shapes, network_of
 from lmjax.training.profile import Profile
 from lmjax.training.program import Program, assemble
 from lmjax.training.progress import Progress
@@ -55,16 +55,14 @@ def train(
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
 
     `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. A `teacher` has been
-    checked by `lmjax.training.teacher.check_teacher`. `start` gives a fresh run the parameters that it starts from.
+    checked by `lmjax.training.teacher.check_teacher`. `start` gives a fresh run the parameters that it starts from, and a run
+    that adapts a network those of that.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
       NonFiniteLossError: training diverged.
     """
-    splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
-    told = [tell(splits, config.data.seq_len) for tell in (describe_left_out, describe_cut)]
-    counted = [describe_unreadable(corpus.counts), describe_unseen(corpus.counts), describe_split(config.data, corpus.counts)]
-    for line in filter(None, [*counted, *told]):
+    for line in filter(None, _describe_text(config, corpus)):
         say(line)
     corpus.tokenizer.save(os.path.join(workdir, 'tokenizer'))
     records = read_metrics(workdir)
@@ -77,25 +75,38 @@ def train(
         model = network_of(config, corpus.tokenizer.vocab_size)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
-            outcome = _by_gradient(*args, program=program, teacher=teacher, start=start, profile=profile)
+            outcome, whole = _by_gradient(*args, program=program, teacher=teacher, start=start, profile=profile)
         else:
             require(start is None, 'model.kind', config.model.kind, 'counts from nothing; leave out --init_from')
-            outcome = _by_counting(model, *args)
+            outcome, whole = _by_counting(model, *args), lambda params: params
         checkpoints.close()
         if outcome.status == 'interrupted':
             say(f'{outcome.reason}: saved step {outcome.step} in {workdir}; run the same command again to go on')
         else:
             records = read_metrics(workdir)
-            params, valid = _result(config, model, outcome, workdir, checkpoints, records, say)
+            params, valid = _result(config, model, outcome, whole, workdir, checkpoints, records, say)
             finish(config, corpus, model, params, valid, workdir, records=records, say=say)
             return {**valid, 'status': outcome.status, 'steps': outcome.step}
     return {**outcome.valid, 'status': outcome.status, 'steps': outcome.step}
+
+
+def _describe_text(config: Config, corpus: Corpus) -> list[str]:
+    """What a person should know of the text; empty where there is nothing to say."""
+    splits = {'train': corpus.train, 'valid': corpus.valid} if config.data.layout != 'windows' else {}
+    told = [tell(splits, config.data.seq_len) for tell in (describe_left_out, describe_cut)]
+    return [
+        describe_unreadable(corpus.counts),
+        describe_unseen(corpus.counts),
+        describe_split(config.data, corpus.counts),
+        *told,
+    ]
 
 
 def _result(
     config: Config,
     model: Model,
     outcome: Outcome,
+    whole: Callable[[Tree], Tree],
     workdir: str,
     checkpoints: Checkpointer,
     records: list[dict[str, Any]],
@@ -104,17 +115,17 @@ def _result(
     """The parameters that a run ends with, and their evaluation."""
     step = checkpoints.best() if config.train.load_best else None
     if step in (None, outcome.step):
-        return scored_params(outcome.state), outcome.valid
+        return whole(scored_params(outcome.state)), outcome.valid
     say(f'the best by {config.train.metric} is step {step}')
     valid = next(row for row in records if row['split'] == 'valid' and row['step'] == step)
-    return load_params(workdir, model, step=step), valid
+    return whole(load_params(workdir, learned_shapes(config, model), step=step)), valid
 
 
 def compile_ahead(config: Config, workdir: str) -> Program | None:
     """The compiled program of a fresh run whose text is still being prepared; None where only the text can tell its shapes."""
     vocab_size = expected_vocabulary(config.data)
     needs_text = config.data.buckets or (label_kind(config.data.source) and not config.objective.classes)
-    waits = config.objective.teacher or needs_text
+    waits = config.objective.teacher or config.adapt.kind or needs_text
     if has_begun(workdir) or not vocab_size or not config.train.steps or waits:
         return None
     if not network_of(config, vocab_size).traits.trainable:
@@ -167,14 +178,18 @@ def _by_gradient(
     teacher: Teacher | None,
     start: Callable[[Model], Tree] | None,
     profile: str,
-) -> Outcome:
-    if program is None or program.model.vocab_size != corpus.tokenizer.vocab_size:
-        program = assemble(config, corpus.tokenizer.vocab_size, teacher)
-    count = count_params(program.like.params)
-    say(f'{config.name}: {count:,} parameters, {describe(program.mesh)}, vocabulary {corpus.tokenizer.vocab_size:,}')
+) -> tuple[Outcome, Callable[[Tree], Tree]]:
+    """The outcome, and what makes parameters of the whole network of those that were learned."""
+    vocab_size, adapts = corpus.tokenizer.vocab_size, bool(config.adapt.kind)
+    bare = bare_network(config, vocab_size)
+    base = start(bare) if start and adapts else None
+    if program is None or program.model.vocab_size != vocab_size:
+        program = assemble(config, vocab_size, teacher, base)
+    count = f'{count_params(program.like.params):,} parameters' + (f' beside {count_params(base):,}' if adapts else '')
+    say(f'{config.name}: {count}, {describe(program.mesh)}, vocabulary {vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        params = start(bare_network(config, corpus.tokenizer.vocab_size)) if start else None
+        params = start(bare) if start and not adapts else None
         data, size = config.data, config.train.batch_size
         widths = train_widths(corpus.train, data, seed=config.seed, batch_size=size)
         if len(widths) > 1:
@@ -186,15 +201,14 @@ def _by_gradient(
             average = None if state.ema is None else jax.tree.map(jnp.copy, params)  # a copy: the step takes over its state
             state = state._replace(params=params, ema=average)
     else:
-        recorded = checkpoints.manifest(int(state.step)).meta.get('teacher', '')
-        check_same(config.objective.teacher, program.teacher, recorded, workdir)
+        check_same(config, program.digests, checkpoints.manifest(int(state.step)).meta, workdir)
         say(f'resumes at step {int(state.step)}')
     past = [row for row in records if row['step'] <= int(state.step)]
     out = Outlets(
         checkpoints,
         log,
         Progress(config.train.steps, start=int(state.step)),
-        Scorer(config, corpus, program.model, past),
+        Scorer(config, corpus, program.model, past, program.whole),
         Profile(profile, workdir),
     )
     try:
@@ -208,7 +222,7 @@ def _by_gradient(
         log.event(outcome.step, 'complete', early=bool(outcome.reason))
         if outcome.reason:
             say(f'stopped early at step {outcome.step}: {outcome.reason}')
-    return outcome
+    return outcome, program.whole
 
 
 def _by_counting(

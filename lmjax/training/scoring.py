@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lmjax.data.corpus import Corpus
@@ -21,10 +22,20 @@ def scored_params(state: TrainState) -> Tree:
 
 
 class Scorer:
-    """Compiles once, scores at any step; knows the scores of earlier evaluations from the records."""
+    """Compiles once, scores at any step; knows the scores of earlier evaluations from the records.
 
-    def __init__(self, config: Config, corpus: Corpus, model: Model, records: list[dict[str, Any]] | None = None) -> None:
-        self.config, self.corpus, self.model = config, corpus, model
+    `whole` makes a model's parameters of those that a state has.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        model: Model,
+        records: list[dict[str, Any]] | None = None,
+        whole: Callable[[Tree], Tree] = lambda params: params,
+    ) -> None:
+        self.config, self.corpus, self.model, self.whole = config, corpus, model, whole
         self.objective = objective_of(config.objective)
         self.eval_step = make_eval_step(model, self.objective, hparams_of(config))
         self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
@@ -41,7 +52,7 @@ class Scorer:
     def score(self, state: TrainState, step: int) -> dict[str, Any]:
         """The record of one evaluation: of the whole validation split after the last step, of `train.eval_batches` before."""
         train = self.config.train
-        params = scored_params(state)
+        params = self.whole(scored_params(state))
         rows = train.eval_batch_size or train.batch_size
         batches = eval_batches(
             self.corpus.valid,

@@ -1,9 +1,10 @@
-"""The network that a run learns from: what is asked of it, and that it stays the same."""
+"""The networks that a run learns from: what is asked of a teacher, and that they stay the same."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,10 +69,12 @@ def _check_widths(config: Config, teacher: Teacher) -> None:
     require(hidden != 'cosine' or own == taught, 'objective.hidden', hidden, remedy)
 
 
-def check_same(name: str, digest: str, recorded: str, workdir: str) -> None:
-    """Raises UsageError unless the network that goes by this name has the digest that a run recorded when it began."""
+def check_same(config: Config, digests: Mapping[str, str], recorded: Mapping[str, Any], workdir: str) -> None:
+    """Raises UsageError unless other networks that a config names have the digests that a run recorded when it began."""
     remedy = f'is not the network that the run in {workdir} has learned from; put that back, or use another --workdir'
-    require(digest == recorded, 'objective.teacher', name, remedy)
+    for section, name in (('objective', 'teacher'), ('adapt', 'base')):
+        value = getattr(getattr(config, section), name)
+        require(digests.get(name, '') == recorded.get(name, ''), f'{section}.{name}', value, remedy)
 
 
 def digest_of(params: Tree) -> str:

@@ -19,12 +19,13 @@ from lmjax.data.texts import WORD_TOKENS
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.objectives.distillation import HIDDEN_LOSSES
-from lmjax.objectives.table import OBJECTIVES, objective_of
+from lmjax.objectives.table import OBJECTIVES, Objective, objective_of
 from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
+from lmjax.optim.config import validate_adapt
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
-from lmjax.training.network import network_of
+from lmjax.training.network import learned_shapes, network_of
 
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
@@ -76,7 +77,16 @@ def validate(config: Config) -> None:
         _validate_sourced(config, reads, paired=objective.paired)
     validate_sampling(config.sample)
     validate_mesh(config.mesh, n_devices=len(jax.devices()), batch_size=train.batch_size, accumulate=train.accumulate)
-    traits = network_of(config, expected_vocabulary(config.data) or 2).traits
+    validate_adapt(config.adapt)
+    _validate_network(config, objective, reads)
+
+
+def _validate_network(config: Config, objective: Objective, reads: str) -> None:
+    model = network_of(config, expected_vocabulary(config.data) or 2)
+    traits = model.traits
+    remedy = 'changes weights by gradient, and this network counts; leave it out'
+    require(traits.trainable or not config.adapt.kind, 'adapt.kind', config.adapt.kind, remedy)
+    learned_shapes(config, model)  # refuses patterns that find nothing
     for trait in objective.needs:
         field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
         require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])

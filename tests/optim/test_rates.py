@@ -14,7 +14,7 @@ from lmjax.optim import build_optimizer
 from lmjax.optim.config import validate
 from lmjax.optim.masks import paths
 from lmjax.optim.rates import layer_rates, pattern_rates
-from lmjax.training.network import network_of
+from lmjax.training.network import learner_of, network_of
 from lmjax.types import Batch, Inputs
 
 HPARAMS = {'learning_rate': 0.5, 'beta1': 0.9, 'beta2': 0.99, 'momentum': 0.9, 'weight_decay': 0.1}
@@ -54,7 +54,7 @@ def test_the_first_pattern_that_is_found_decides():
 def test_rules_that_decide_nothing_are_refused(rules, message):
     config = Config(data=DataConfig(), model=TRANSFORMER, optim=OptimConfig(rates=rules))
     with pytest.raises(UsageError, match=message):
-        network_of(config, 7)
+        learner_of(config, network_of(config, 7))
     with pytest.raises(UsageError, match=r'optim\.layer_decay'):
         validate(OptimConfig(layer_decay=1.5))
 
@@ -109,7 +109,7 @@ def test_what_is_frozen_stays_and_has_no_gradient():
     model, before, after = updated(False, rates=rules)
     config = Config(data=DataConfig(seq_len=4), model=TRANSFORMER, optim=OptimConfig(rates=rules))
     batch = Batch(Inputs(np.array([[1, 2, 3]])), np.array([[2, 3, 4]]), np.ones((1, 3), np.float32))
-    held, free = network_of(config, 7), build(TRANSFORMER, vocab_size=7, seq_len=4)
+    held, free = learner_of(config, network_of(config, 7)), build(TRANSFORMER, vocab_size=7, seq_len=4)
     grads, all_grads = (by_path(jax.grad(lambda p, m=m: loss(m, p, batch, {}, None)[0])(before), m.axes) for m in (held, free))
     was, now = (by_path(tree, model.axes) for tree in (before, after))
     for name in was:

@@ -236,7 +236,7 @@ def test_a_teacher_s_parameters_are_an_argument_of_the_step(monkeypatch):
     assert len(step.invars) == state + batch + hparams + len(jax.tree.leaves(teacher.params))
     alone = assemble(config_of(LSTM), 11)
     assert jax.tree.structure(alone.like) == jax.tree.structure(program.like)
-    assert (alone.teacher, len(program.teacher)) == ('', 64)
+    assert (alone.digests, len(program.digests['teacher'])) == ({}, 64)
 
 
 @pytest.mark.slow
