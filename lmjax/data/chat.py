@@ -27,6 +27,7 @@ SECONDS = 3  # of computing, starting Python included; a real template takes hun
 PATIENCE = 60  # seconds by the clock, for a process that waits instead
 MEMORY = 512 << 20  # bytes
 MAX_CHARS = 4_000_000  # of rendered text
+AT_ONCE = 200  # conversations that a process renders
 UNTRUSTED = "do not trust this checkpoint's template"
 # why the worker gave no text -> the line about it
 FAILURES = {
@@ -53,11 +54,16 @@ def chat_ids(
     Raises:
       UsageError: the tokenizer has no template, or what `render_chat` refuses.
     """
+    chat = need_chat('tokenizer', tokenizer)
+    return tokenizer.encode_rendered(render_chat(chat, messages, tools=tools, template=template))
+
+
+def need_chat(field: str, tokenizer: Tokenizer) -> Chat:
+    """How a tokenizer's checkpoint writes conversations. Raises UsageError where it has no template."""
     if tokenizer.chat is None:
-        raise UsageError(
-            f'tokenizer={tokenizer.kind!r}: has no chat template; use a checkpoint that was taught to chat, or a plain prompt'
-        )
-    return tokenizer.encode_rendered(render_chat(tokenizer.chat, messages, tools=tools, template=template))
+        remedy = 'has no chat template; use a checkpoint that was taught to chat, or a plain prompt'
+        raise UsageError(f'{field}={tokenizer.kind!r}: {remedy}')
+    return tokenizer.chat
 
 
 def render_chat(
@@ -79,16 +85,34 @@ def render_chat(
     Raises:
       UsageError: what are no messages, or none that the template takes; no such template, or one that cannot be rendered.
     """
-    check_messages(messages)
-    variables = {
-        **chat.tokens,
-        'messages': [{key: value for key, value in message.items() if value is not None} for message in messages],
-        'tools': None if tools is None else list(tools),
-        'documents': None,
-        'add_generation_prompt': add_generation_prompt,
-    }
+    return render_chats(chat, [messages], tools=tools, template=template, add_generation_prompt=add_generation_prompt)[0]
+
+
+def render_chats(
+    chat: Chat,
+    conversations: Sequence[Sequence[Mapping[str, Any]]],
+    *,
+    tools: Sequence[Any] | None = None,
+    template: str = '',
+    add_generation_prompt: bool = True,
+) -> list[str]:
+    """The texts of many conversations, as `render_chat` renders each."""
     name = template or (WITH_TOOLS if tools is not None and WITH_TOOLS in chat.templates else DEFAULT)
-    return render_bounded(choose(chat.templates, name, 'template'), variables)
+    jinja = choose(chat.templates, name, 'template')
+    for messages in conversations:
+        check_messages(messages)
+    variables = [
+        {
+            **chat.tokens,
+            'messages': [{key: value for key, value in message.items() if value is not None} for message in messages],
+            'tools': None if tools is None else list(tools),
+            'documents': None,
+            'add_generation_prompt': add_generation_prompt,
+        }
+        for messages in conversations
+    ]
+    parts = (variables[begin : begin + AT_ONCE] for begin in range(0, len(variables), AT_ONCE))
+    return [text for part in parts for text in render_bounded(jinja, part)]
 
 
 def check_messages(messages: Any) -> None:
@@ -101,10 +125,10 @@ def check_messages(messages: Any) -> None:
         require(sound, 'messages', message, remedy)
 
 
-def render_bounded(template: str, variables: Mapping[str, Any]) -> str:
-    """The text of a template of unknown origin. Raises UsageError where it fails, or asks for too much."""
+def render_bounded(template: str, variables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The texts of a template of unknown origin. Raises UsageError where it fails, or asks for too much."""
     try:
-        task = json.dumps({'template': template, 'variables': variables, 'max_chars': MAX_CHARS})
+        task = json.dumps({'template': template, 'variables': list(variables), 'max_chars': MAX_CHARS})
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f'messages: {error}; only text, numbers, lists and dicts can be written') from error
     command = [sys.executable, '-P', '-m', 'lmjax.data.chat_worker', str(SECONDS), str(MEMORY)]
@@ -123,4 +147,4 @@ def render_bounded(template: str, variables: Mapping[str, Any]) -> str:
     for kind, line in FAILURES.items():
         if kind in found:
             raise UsageError(line.format(' '.join(found[kind].split())[:SHOWN]))
-    return found['text']
+    return found['texts']

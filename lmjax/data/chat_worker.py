@@ -1,4 +1,4 @@
-"""Renders one chat template in a process of its own, whose computing time and memory the system bounds.
+"""Renders a chat template in a process of its own, whose computing time and memory the system bounds.
 
 Reads a JSON object from standard input and writes one to standard output. Jinja's sandbox keeps a template from Python's
 internals but bounds neither time nor memory (`range` alone is bounded): loops in loops, a string times 10**10 or a list that
@@ -80,16 +80,18 @@ def now(form: str) -> str:
     return datetime.datetime.now().strftime(form)
 
 
-def render(template: str, variables: dict[str, Any], *, max_chars: int) -> str:
-    """The text of a template. Raises whatever Jinja raises, RefusedError, and TooLongError past `max_chars`."""
-    pieces: list[str] = []
-    size = 0
-    for piece in environment().from_string(template).generate(variables):
-        size += len(piece)
-        if size > max_chars:
-            raise TooLongError(f'more than {max_chars:,} characters')
-        pieces.append(piece)
-    return ''.join(pieces)
+def render(template: str, variables: list[dict[str, Any]], *, max_chars: int) -> list[str]:
+    """The texts of a template. Raises whatever Jinja raises, RefusedError, and TooLongError past `max_chars` in all."""
+    texts, size, compiled = [], 0, environment().from_string(template)
+    for one in variables:
+        pieces: list[str] = []
+        for piece in compiled.generate(one):
+            size += len(piece)
+            if size > max_chars:
+                raise TooLongError(f'more than {max_chars:,} characters')
+            pieces.append(piece)
+        texts.append(''.join(pieces))
+    return texts
 
 
 def confine(seconds: int, memory: int) -> None:
@@ -106,10 +108,10 @@ def confine(seconds: int, memory: int) -> None:
             resource.setrlimit(kind, bounds)
 
 
-def answer(task: dict[str, Any]) -> dict[str, str]:
-    """`{'text': ...}`, or why not: `refused` by the template, `forbidden`, `exceeded` bounds, or an `error` in it."""
+def answer(task: dict[str, Any]) -> dict[str, Any]:
+    """`{'texts': [...]}`, or why not: `refused` by the template, `forbidden`, `exceeded` bounds, or an `error` in it."""
     try:
-        return {'text': render(task['template'], task['variables'], max_chars=task['max_chars'])}
+        return {'texts': render(task['template'], task['variables'], max_chars=task['max_chars'])}
     except RefusedError as error:
         return {'refused': str(error)}
     except jinja2.sandbox.SecurityError as error:

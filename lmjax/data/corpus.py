@@ -24,13 +24,12 @@ from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
-from lmjax.data.labels import classes_of, part_labels, told_apart
-from lmjax.data.parallel_text import SIGN, encode_pairs, encode_two, halves, need_separator
+from lmjax.data.labels import LABELS, classes_of, part_labels, told_apart
+from lmjax.data.parallel_text import encode_pairs, encode_two, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
 from lmjax.data.store import FORMAT, TokenStore, build_once, memory_store, read_stream, write_stream
 from lmjax.data.tokenizers import Tokenizer, batches, load_tokenizer, tokenizer_class, utf8
-from lmjax.data.words import encode_tagged
 
 CLEANING = ('normal_form', 'strip_control', 'deduplicate', 'lowercase', 'min_chars', 'max_chars', 'max_documents')
 COMPRESSED_BYTES = 16 << 20  # of held-out text that the compressors see
@@ -200,7 +199,7 @@ def build_corpus(
 def texts_of(documents: Sequence[str], source: Source) -> list[str]:
     """What of a source's documents is text: of pairs both halves, and no labels."""
     if source.labels:
-        return [split_label(document)[0].replace(SIGN, '\n') for document in documents]
+        return [LABELS[source.labels].plain(split_label(document)[0]) for document in documents]
     return halves(documents) if source.paired else list(documents)
 
 
@@ -208,16 +207,17 @@ def encode_stream(
     folder: Path, name: str, documents: Sequence[str], *, tokenizer: Tokenizer, source: Source, classes: Sequence[str]
 ) -> dict[str, Any]:
     """Encodes the documents of a source, a few million characters at a time, and writes them with what is told of them."""
-    texts, told = documents, {}
-    if source.labels:
-        texts, _, numbers = part_labels(source, documents, classes)
-        told = {'labels': numbers}
+    texts, told, separator = documents, {}, tokenizer.separator_id
     how = {'paired': source.paired, 'two': source.two}
+    kind = LABELS[source.labels] if source.labels else None
+    if kind:
+        texts, _, numbers = part_labels(source, documents, classes)
+        told, separator = {'labels': numbers}, None if kind.bounded else separator
     ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
-    if source.labels == 'tags':
-        ids, tags = encode_tagged(texts, told['labels'], tokenizer)
+    if kind and kind.encode:
+        ids, tags = kind.encode(texts, told['labels'], tokenizer)
         told = {'tags': tags}
-    meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=tokenizer.separator_id, **told)
+    meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=separator, **told)
     return meta | how | {'text_bytes': sum(len(utf8(text)) for text in texts), 'classes': list(classes)}
 
 

@@ -17,7 +17,7 @@ from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
-from lmjax.data.texts import tags, texts
+from lmjax.data.texts import answers, tags, texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'contrastive': texts,
     **dict.fromkeys(('classify', 'multilabel', 'regress'), texts),
     'tag': tags,
+    'instruct': answers,
     'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 
+from lmjax.data.chats import open_chats
 from lmjax.data.parallel_text import SIGN
 from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
@@ -65,7 +66,7 @@ def open_tagged(name: str, argument: str) -> Source:
         return SIGN.join(' '.join(map(as_word, side)) for side in sides)
 
     default = 'form,upos' if '.conllu' in argument else '1,-1' if is_conll(argument) else 'tokens,tags'
-    return open_rows(name, argument, kind='tags', default=default, document=document, two=False)
+    return open_rows(name, argument, kind='tags', default=default, document=document, texts=(1,))
 
 
 def join_label(texts: list[object], label: str | None) -> str | None:
@@ -109,4 +110,11 @@ def split_label(document: str) -> tuple[str, str]:
     return text, label
 
 
-OPENERS = {'class': open_labelled, 'classes': open_multilabelled, 'number': open_scored, 'tags': open_tagged}  # by label
+# by label
+OPENERS = {
+    'class': open_labelled,
+    'classes': open_multilabelled,
+    'number': open_scored,
+    'tags': open_tagged,
+    'said': open_chats,
+}

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lmjax.config import UsageError
+from lmjax.data.chats import encode_chats, plain_text
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
+from lmjax.data.parallel_text import SIGN
 from lmjax.data.sources import Source, is_two, label_kind
 from lmjax.data.store import TokenStore
+from lmjax.data.words import encode_tagged
 
 SHOWN = 5  # names in a line
 
@@ -25,6 +28,9 @@ class Labels(NamedTuple):
     names: Callable[[str], list[str]]  # the names of classes in a label as it is written
     order: Callable[[set[str]], tuple[str, ...]]  # those of the training text -> the classes
     parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
+    encode: Callable[..., tuple[Any, Any]] | None = None  # texts, numbers, tokenizer -> ids, what is told of each
+    plain: Callable[[str], str] = lambda text: text.replace(SIGN, '\n')  # what of a document's text a person reads
+    bounded: bool = False  # texts say themselves where they begin and end, so that no separator stands between them
 
 
 class UnseenLabelError(UsageError):
@@ -132,7 +138,16 @@ LABELS = {
     'class': Labels('labelled:GLOB#TEXT,LABEL', lambda label: [label], ordered, parse_classes),
     'classes': Labels('multilabelled:GLOB#TEXT,LABELS', json.loads, at_least_one, parse_sets),
     'number': Labels('scored:GLOB#TEXT,SCORE', lambda label: [], lambda found: (), parse_numbers),
-    'tags': Labels('tagged:GLOB#WORDS,TAGS', lambda label: label.split(' '), ordered, parse_tags),
+    'tags': Labels('tagged:GLOB#WORDS,TAGS', lambda label: label.split(' '), ordered, parse_tags, encode=encode_tagged),
+    'said': Labels(
+        'chats:GLOB#MESSAGES',
+        lambda label: [],
+        lambda found: (),
+        lambda written, classes: list(written),
+        encode=encode_chats,
+        plain=plain_text,
+        bounded=True,
+    ),
 }
 
 
@@ -164,11 +179,13 @@ def describe_cut(stores: dict[str, TokenStore], seq_len: int) -> str:
 
 def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any]:
     """What `memory_store` takes for so many texts of data.seq_len + 2 tokens about which nothing is known."""
+    of_tokens = [np.zeros(data.seq_len + 2, np.int32)] * texts
     kinds: dict[str, dict[str, Any]] = {
         '': {},
         'class': {'labels': np.zeros(texts, np.int32)},
         'classes': {'labels': np.zeros((texts, classes), np.float32)},
         'number': {'labels': np.zeros(texts, np.float32)},
-        'tags': {'tags': [np.zeros(data.seq_len + 2, np.int32)] * texts},
+        'tags': {'tags': of_tokens},
+        'said': {'tags': of_tokens},
     }
     return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}

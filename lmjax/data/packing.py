@@ -121,13 +121,16 @@ def labels_of(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray |
 
 
 def tags_of(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> np.ndarray:
-    """The tags of rows of one document each, B x (seq_len + 1) int32, below 0 where there are none."""
+    """The tags of each row's first token and of its targets, B x (seq_len + 1) int32, below 0 where there are none."""
     assert store.tags is not None
     found = np.full((len(rows_B), seq_len + 1), OUTSIDE, np.int32)
     for b, row in enumerate(rows_B.tolist()):
-        if row >= 0:
-            start, length = plan.starts[plan.bins[row]], plan.lengths[plan.bins[row]]
-            found[b, : length + 1] = store.tags[start : start + length + 1]
+        at = 0
+        for piece in range(plan.bins[row], plan.bins[row + 1]) if row >= 0 else ():
+            start, length = plan.starts[piece], plan.lengths[piece]
+            found[b, 0] = store.tags[start] if at == 0 else found[b, 0]
+            found[b, at + 1 : at + length + 1] = store.tags[start + 1 : start + length + 1]
+            at += length
     return found
 
 

@@ -41,12 +41,13 @@ def open_rows(
     kind: str,
     default: str,
     document: Callable[[list[object], object, str], str | None],
-    two: bool = True,
+    texts: tuple[int, ...] = (1, 2),
+    has_label: bool = True,
 ) -> Source:
     """A source of `GLOB#TEXT,LABEL@FIRST-LAST/OF`, whose documents are `document(texts, label, place)` of the rows chosen.
 
-    After `#` stand the columns of the text and of its label (else those of `default`), or of two texts that are read as one and
-    the label; after `@` which rows: `2-9/10` those whose number modulo 10 is 2 to 9, `0/10` every tenth.
+    After `#` stand the columns (else those of `default`) of as many texts as `texts` permits (two are read as one) and then of
+    the label, if there is one; after `@` which rows: `2-9/10` those whose number modulo 10 is 2 to 9, `0/10` every tenth.
 
     Raises:
       UsageError: no such file or column, or a share that says no rows.
@@ -54,10 +55,12 @@ def open_rows(
     rest, at, share = argument.partition('@')
     pattern, _, columns = rest.partition('#')
     names = (columns or default).split(',')
-    if not 2 <= len(names) <= 2 + two or not all(names):
-        more = ', or two texts and a label' if two else ''
-        raise bad_source(name, f'{columns!r} does not name two columns', f'put {default.upper()} after #{more}')
-    *texts, label = names
+    counts = [count + has_label for count in texts]
+    if len(names) not in counts or not all(names):
+        more = ', or two texts and a label' if len(counts) > 1 else ''
+        wanted = 'two columns' if counts[0] == 2 else 'a column'
+        raise bad_source(name, f'{columns!r} does not name {wanted}', f'put {default.upper()} after #{more}')
+    shown, label = (names[:-1], names[-1]) if has_label else (names, '')
     chosen = parse_share(name, share) if at else Share()
     paths = matching_files(name, pattern)
     for path in paths:
@@ -67,14 +70,14 @@ def open_rows(
         rows = (row for path in paths for row in read_rows(name, path))
         for number, row in enumerate(rows):
             if number in chosen:
-                yield document([row.values.get(text) for text in texts], row.values.get(label), row.place), row.place
+                yield document([row.values.get(text) for text in shown], row.values.get(label), row.place), row.place
 
     def find(is_wanted: Callable[[str], bool]) -> str:
         return next((place for found, place in placed() if found is not None and is_wanted(found)), '')
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {share}' if at else '')
-    how = {'interleaved': True, 'labels': kind, 'two': len(texts) == 2, 'find': find}
+    how = {'interleaved': True, 'labels': kind, 'two': len(shown) == 2, 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
 
 

@@ -22,8 +22,14 @@ from lmjax.data.parallel_text import SIGN, join_pair
 
 STDLIB_SKIPPED = frozenset({'test', 'tests', 'idlelib', 'site-packages', 'dist-packages', '__pycache__'})
 
-
-LABELLED = {'labelled': 'class', 'multilabelled': 'classes', 'scored': 'number', 'tagged': 'tags'}  # to a row of LABELS
+# kind -> row of LABELS
+LABELLED = {
+    'labelled': 'class',
+    'multilabelled': 'classes',
+    'scored': 'number',
+    'tagged': 'tags',
+    'chats': 'said',
+}
 
 
 class Source(NamedTuple):

@@ -1,4 +1,4 @@
-"""Rows that are one text each, for what is told of texts and of their words."""
+"""Rows with something told of each text, or of its words or tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lmjax.config import choose
+from lmjax.data.chats import SAID
 from lmjax.data.marks import Corruption, Marks
 from lmjax.data.sourced import texts_of, to_the_left
 from lmjax.data.store import INSIDE, OUTSIDE, TokenStore
@@ -44,6 +45,16 @@ def tags(objective: ObjectiveConfig, marks: Marks) -> Corruption:
         targets_BxT = stands(shifted_BxW[:, :-1] + OUTSIDE)
         inputs, weights_BxT = plain_texts(ids_BxW, kept_BxW), (targets_BxT >= 0).astype(np.float32)
         return Batch(inputs, np.maximum(targets_BxT, 0).astype(np.int32), weights_BxT)
+
+    return corrupt
+
+
+def answers(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Of conversations the tokens that the assistant says are scored, and no others."""
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        said_BxT = np.asarray(batch.labels)[:, 1:] == SAID
+        return batch._replace(weights=np.asarray(batch.weights, np.float32) * said_BxT, labels=None)
 
     return corrupt
 

@@ -65,6 +65,11 @@ def _with_classifier(
     )
 
 
+def has_classifier(params: Tree) -> bool:
+    """Whether one stands on top of a network of these parameters."""
+    return ROWS in params or TOKENS in params
+
+
 def network_part(params: Tree) -> Tree:
     """Parameters without those of a classifier on top."""
     return {name: leaf for name, leaf in params.items() if name not in (ROWS, TOKENS)}

@@ -24,7 +24,7 @@ class Objective(NamedTuple):
     in_order: bool  # every token is scored, given those before: bits per byte follow
     needs: tuple[str, ...] = ()  # traits that a network must have
     paired: bool = False  # reads documents that are pairs of a source and a target
-    labels: str = ''  # a row of LABELS: reads texts with these, which a classifier on top of the network tells
+    labels: str = ''  # a row of LABELS: reads texts with these, which a classifier on top of the network tells, or the network
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
@@ -102,6 +102,7 @@ OBJECTIVES = {
         reported=('classes',),
         check=tagging.check,
     ),
+    'instruct': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), labels='said'),
     'distill': Objective(
         distillation.loss,
         separable=True,
@@ -112,7 +113,8 @@ OBJECTIVES = {
         taught=True,
     ),
 }
-READINGS = {kind: row for kind, row in OBJECTIVES.items() if row.loss is likelihood.loss}  # what can be distilled
+# what can be distilled
+READINGS = {kind: row for kind, row in OBJECTIVES.items() if row.loss is likelihood.loss and not row.labels}
 
 
 def objective_of(config: ObjectiveConfig) -> Objective:

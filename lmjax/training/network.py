@@ -61,12 +61,20 @@ def with_frozen(model: Model, rules: Sequence[str]) -> Model:
 
 def _with_classifier(config: Config, model: Model) -> Model:
     o = config.objective
-    labels = objective_of(o).labels
-    if not labels or not model.traits.trainable:
-        return model
-    if labels == 'tags':
-        return with_token_classifier(model, outputs=classes_of(o))
-    return with_row_classifier(model, outputs=classes_of(o), pooling=o.pooling)
+    made = CLASSIFIERS.get(objective_of(o).labels)
+    return made(model, classes_of(o), o) if made and model.traits.trainable else model
+
+
+def of_rows(model: Model, outputs: int, objective: ObjectiveConfig) -> Model:
+    return with_row_classifier(model, outputs=outputs, pooling=objective.pooling)
+
+
+def of_tokens(model: Model, outputs: int, objective: ObjectiveConfig) -> Model:
+    return with_token_classifier(model, outputs=outputs)
+
+
+# what is told -> what is put on top to tell it; what has no row is told by the network itself
+CLASSIFIERS = {**dict.fromkeys(('class', 'classes', 'number'), of_rows), 'tags': of_tokens}
 
 
 def classes_of(objective: ObjectiveConfig) -> int:

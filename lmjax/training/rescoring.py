@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from lmjax.config import UsageError, require
@@ -13,6 +14,7 @@ from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pa
 from lmjax.data.sources import label_kind, need_pairs, open_source
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
+from lmjax.generate.answers import ANSWERS
 from lmjax.objectives.table import OBJECTIVES, objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
@@ -34,6 +36,7 @@ def rescore(
     """
     if text is not None and source:
         raise UsageError(f'source={source!r}: give either a text or a source, not both')
+    config = _reading(config, text, source)
     objective = objective_of(config.objective)
     tokenizer = with_separator(tokenizer) if objective.paired else tokenizer
     _check_labels(config, text, source)
@@ -89,9 +92,20 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
 def need_labels(config: Config) -> str:
     """What a network tells of a text: a row of LABELS. Raises UsageError where it tells nothing."""
     labels, kind = objective_of(config.objective).labels, config.objective.kind
-    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels)
-    require(bool(labels), 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
+    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels in ANSWERS)
+    require(labels in ANSWERS, 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
     return labels
+
+
+def _reading(config: Config, text: str | None, source: str) -> Config:
+    """The config as a text is read: a network that goes on with text reads plain text and conversations, whatever taught it."""
+    kind, said = config.objective.kind, bool(source) and label_kind(source) == 'said'
+    plain = text is not None or (bool(source) and not said)
+    reads = {('causal', said): ('instruct', 'packed'), ('instruct', plain): ('causal', 'windows')}.get((kind, True))
+    if reads is None:
+        return config
+    objective, data = dataclasses.replace(config.objective, kind=reads[0]), dataclasses.replace(config.data, layout=reads[1])
+    return dataclasses.replace(config, objective=objective, data=dataclasses.replace(data, buckets=0))
 
 
 def _check_labels(config: Config, text: str | None, source: str) -> None:

@@ -25,7 +25,7 @@ from lmjax.optim.config import validate as validate_optim
 from lmjax.optim.config import validate_adapt
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
-from lmjax.training.network import learned_shapes, network_of
+from lmjax.training.network import CLASSIFIERS, learned_shapes, network_of, of_rows
 
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
@@ -93,7 +93,7 @@ def _validate_network(config: Config, objective: Objective, reads: str) -> None:
     remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
     field = 'reads' if objective.taught else 'kind'
     require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
-    pools = config.objective.kind == 'contrastive' or objective.labels not in ('', 'tags')
+    pools = config.objective.kind == 'contrastive' or CLASSIFIERS.get(objective.labels) is of_rows
     if pools and traits.causal:
         remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
         pooling = config.objective.pooling
@@ -136,7 +136,10 @@ def _validate_labelled(config: Config, labels: str) -> None:
         require(not found, 'data.source', data.source, remedy)
         return
     require(found == labels, 'data.source', data.source, f'{who} needs labels of its kind; use {LABELS[labels].written}')
-    require(data.layout == 'documents', 'data.layout', data.layout, f"{who} reads whole texts; use 'documents'")
+    layouts = ('documents', 'packed') if LABELS[labels].bounded else ('documents',)
+    require(
+        data.layout in layouts, 'data.layout', data.layout, f'{who} reads whole texts; use {" or ".join(map(repr, layouts))}'
+    )
     require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
     if labels != 'tags':
         _validate_pooling(config)

@@ -274,10 +274,12 @@ def in_this_process(monkeypatch):
     from lmjax.data.chat_worker import answer
 
     def rendered(template, variables):
-        found = answer({'template': template, 'variables': json.loads(json.dumps(variables)), 'max_chars': chat.MAX_CHARS})
-        if 'text' not in found:
+        found = answer(
+            {'template': template, 'variables': json.loads(json.dumps(list(variables))), 'max_chars': chat.MAX_CHARS}
+        )
+        if 'texts' not in found:
             raise UsageError(str(found))
-        return found['text']
+        return found['texts']
 
     monkeypatch.setattr(chat, 'render_bounded', rendered)
 
