@@ -5,6 +5,7 @@
 
 Each file is one run's. Prints the mean of each side over its runs and the difference, with 95% intervals for which texts and
 runs are drawn again (bootstrap); of a side with a single run the texts alone are. The last line is JSON with every figure.
+Where texts are told, `--score=bleu` and the like score each resample as a corpus, and print what it takes to do so again.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from absl import flags
 
 from experiments import cli
 from lmjax.config import UsageError, choose
-from lmjax.study.statistics import bootstrap_mean, mean_interval, paired_difference
+from lmjax.study.statistics import bootstrap_mean, mean_interval, paired_difference, run_scores
+from lmjax.study.text_scores import TEXT_SCORES
 
 _FIRST = flags.DEFINE_string('first', '', "Files of predictions, one a run, as 'a*.jsonl'.")
 _SECOND = flags.DEFINE_string('second', '', 'Those to compare with; leave it out to see the first alone.')
 _SCORE = flags.DEFINE_string(
-    'score', 'accuracy', 'A row of SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats.'
+    'score',
+    'accuracy',
+    'A row of SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats; or of TEXT_SCORES, '
+    'where texts are told: bleu, chrf, rouge1, rouge2, rougeL, exact.',
 )
 
 
@@ -43,15 +48,15 @@ SCORES: dict[str, Callable[[dict[str, Any]], float]] = {
 
 
 def main(_: Sequence[str]) -> int:
-    choose(SCORES, _SCORE.value, 'score')
+    choose({**SCORES, **TEXT_SCORES}, _SCORE.value, 'score')
     if not _FIRST.value:
         raise UsageError("--first: missing; name files of predictions, as in --first='a*.jsonl'")
     first = read_runs('first', _FIRST.value, _SCORE.value)
-    record = {'score': _SCORE.value, 'first': side('first', first)}
+    record = {'score': _SCORE.value, **signature(_FIRST.value), 'first': side('first', first)}
     if _SECOND.value:
         second = read_runs('second', _SECOND.value, _SCORE.value, texts=len(first[0]))
         record['second'] = side('second', second)
-        found = paired_difference(first, second)
+        found = paired_difference(first, second, finish=finish())
         record['difference'] = found._asdict()
         said = 'no difference is shown' if found.low <= 0 <= found.high else 'the interval excludes 0'
         print(f'difference {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}): {said}')
@@ -59,20 +64,50 @@ def main(_: Sequence[str]) -> int:
     return 0
 
 
+def finish() -> Callable[[np.ndarray], float] | None:
+    """What makes a score of summed statistics; None where it is a mean over texts."""
+    return TEXT_SCORES[_SCORE.value].finish if _SCORE.value in TEXT_SCORES else None
+
+
+def signature(pattern: str) -> dict[str, str]:
+    """How texts are scored, printed."""
+    if _SCORE.value not in TEXT_SCORES:
+        return {}
+    found = TEXT_SCORES[_SCORE.value].signature([row['label'] for row in read_rows(sorted(glob.glob(pattern))[0])])
+    print(f'signature: {found}')
+    return {'signature': found}
+
+
+def read_rows(path: str) -> list[dict[str, Any]]:
+    with open(path, encoding='utf-8') as file:
+        return [json.loads(line) for line in file]
+
+
+def scored(rows: Sequence[dict[str, Any]], score: str) -> np.ndarray:
+    """The score of each text, or its statistics."""
+    if score in SCORES:
+        return np.array([SCORES[score](row) for row in rows])
+    if not all(isinstance(row['told'], str) for row in rows):
+        raise TypeError('no text is told')
+    return TEXT_SCORES[score].statistics([row['told'] for row in rows], [row['label'] for row in rows])
+
+
 def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndarray:
-    """Scores of each run (file) and text, runs x texts. Raises UsageError unless all files have the same texts."""
+    """Scores of each run (file) and text, runs x texts, or statistics, runs x texts x C.
+
+    Raises UsageError unless all files have the same texts.
+    """
     paths = sorted(glob.glob(pattern))
     if not paths:
         raise UsageError(f'--{flag}={pattern!r}: no file matches; write them with experiments.evaluate --predictions=FILE')
     runs = []
     for path in paths:
-        with open(path, encoding='utf-8') as file:
-            try:
-                runs.append([SCORES[score](json.loads(line)) for line in file])
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(
-                    f'--{flag}: {path}: these predictions have no such score ({error!r}); choose another --score'
-                ) from None
+        try:
+            runs.append(scored(read_rows(path), score))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f'--{flag}: {path}: these predictions have no such score ({error!r}); choose another --score'
+            ) from None
         wanted = texts or len(runs[0])
         if not wanted or len(runs[-1]) != wanted:
             raise UsageError(f'--{flag}: {path}: has {len(runs[-1])} texts, others {wanted}; predict the same source')
@@ -81,7 +116,7 @@ def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndar
 
 def side(name: str, scores_SxN: np.ndarray) -> dict[str, Any]:
     """What the runs of one side have, printed."""
-    each, found, runs = scores_SxN.mean(axis=1), bootstrap_mean(scores_SxN), len(scores_SxN)
+    each, found, runs = run_scores(scores_SxN, finish()), bootstrap_mean(scores_SxN, finish=finish()), len(scores_SxN)
     over = mean_interval(each)
     spread = (
         f'; over runs {each.min():.4f} to {each.max():.4f}, their mean {over.low:.4f} to {over.high:.4f}' if runs > 1 else ''

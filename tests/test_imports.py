@@ -44,6 +44,8 @@ OWNERS = {
     'sklearn': ('lmjax/objectives/classification.py', 'lmjax/objectives/multilabel.py'),
     'scipy': ('lmjax/objectives/regression.py', 'lmjax/study/'),
     'seqeval': ('lmjax/objectives/tagging.py',),
+    'sacrebleu': ('lmjax/study/text_scores.py',),
+    'rouge_score': ('lmjax/study/text_scores.py',),
     'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
 }
@@ -62,6 +64,8 @@ HEAVY_AT_TOP = (
     'sklearn',
     'scipy',
     'seqeval',
+    'sacrebleu',
+    'rouge_score',
     'huggingface_hub',
 )
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))

@@ -9,6 +9,7 @@ from absl.testing import flagsaver
 
 from experiments import compare
 from lmjax.config import UsageError
+from lmjax.study.text_scores import corpus_score
 
 
 def write(path, told, labels='aabb', loss=0.5):
@@ -66,3 +67,24 @@ def test_tags_are_compared_by_their_share(tmp_path, capsys):
     write(tmp_path / 'classes.jsonl', 'aabb')
     with pytest.raises(UsageError, match='no such score'):
         run(capsys, first=str(tmp_path / 'classes.jsonl'), score='words')
+
+
+def test_texts_are_scored_as_a_corpus(tmp_path, capsys):
+    """BLEU, chrF and ROUGE of files: the corpus score of each run, an interval that holds it, and how to compute it again."""
+    references = [f'the number {i} is told and nothing else of it' for i in range(30)]
+    told = [one if i % 3 else one.replace('nothing else', 'more') for i, one in enumerate(references)]
+    for name, texts in (('a0', references), ('a1', told), ('b', ['it is told'] * 30)):
+        write(tmp_path / f'{name}.jsonl', texts, labels=references)
+    sides = {'first': f'{tmp_path}/a*.jsonl', 'second': f'{tmp_path}/b.jsonl'}
+    for score in ('bleu', 'chrf', 'rougeL'):
+        lines, record = run(capsys, **sides, score=score)
+        assert lines[0] == f'signature: {record["signature"]}'
+        expected = [corpus_score(score, texts, references) for texts in (references, told)]
+        np.testing.assert_allclose(record['first']['runs'], expected)
+        assert record['first']['low'] < record['first']['mean'] < record['first']['high'] <= expected[0] + 1e-9
+        floor = corpus_score(score, ['it is told'] * 30, references)
+        assert record['difference']['mean'] == pytest.approx(np.mean(expected) - floor)
+        assert record['difference']['low'] > 0
+    (tmp_path / 'tags.jsonl').write_text(json.dumps({'label': ['A'], 'told': ['A']}))
+    with pytest.raises(UsageError, match='no text is told'):
+        run(capsys, first=str(tmp_path / 'tags.jsonl'), score='bleu')
