@@ -9,22 +9,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from lmjax.data.sources import Source, bad_source, digest_files, json_record, matching_files, read_text
+from lmjax.data.sources import Share, Source, bad_source, digest_files, json_record, matching_files, parse_share, read_text
 
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 CONLL = ('.conll', '.conllu', '.iob', '.bio')
 CONLLU = ('id', 'form', 'lemma', 'upos', 'xpos', 'feats', 'head', 'deprel', 'deps', 'misc')
-
-
-class Share(NamedTuple):
-    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`."""
-
-    first: int = 0
-    last: int = 0
-    of: int = 1
-
-    def __contains__(self, row: object) -> bool:
-        return isinstance(row, int) and self.first <= row % self.of <= self.last
 
 
 class Row(NamedTuple):
@@ -79,18 +68,6 @@ def open_rows(
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {share}' if at else '')
     how = {'interleaved': True, 'labels': kind, 'two': len(shown) == 2, 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
-
-
-def parse_share(name: str, written: str) -> Share:
-    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
-    span, _, of = written.partition('/')
-    first, _, last = span.partition('-')
-    numbers = (first, last or first, of)
-    if all(number.isdigit() for number in numbers):
-        share = Share(*map(int, numbers))
-        if share.first <= share.last < share.of:
-            return share
-    raise bad_source(name, f'@{written} says no rows', 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10')
 
 
 def read_rows(name: str, path: str) -> Iterator[Row]:

@@ -32,6 +32,17 @@ LABELLED = {
 }
 
 
+class Share(NamedTuple):
+    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`."""
+
+    first: int = 0
+    last: int = 0
+    of: int = 1
+
+    def __contains__(self, row: object) -> bool:
+        return isinstance(row, int) and self.first <= row % self.of <= self.last
+
+
 class Source(NamedTuple):
     """Documents in a fixed order; None stands for a record that could not be read (cleaning counts it)."""
 
@@ -76,6 +87,18 @@ def need_pairs(field: str, name: str, who: str) -> None:
 
 def bad_source(name: str, what: str, remedy: str) -> UsageError:
     return UsageError(f'data.source={name!r}: {what}; {remedy}')
+
+
+def parse_share(name: str, written: str) -> Share:
+    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
+    span, _, of = written.partition('/')
+    first, _, last = span.partition('-')
+    numbers = (first, last or first, of)
+    if all(number.isdigit() for number in numbers):
+        share = Share(*map(int, numbers))
+        if share.first <= share.last < share.of:
+            return share
+    raise bad_source(name, f'@{written} says no rows', 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10')
 
 
 def open_stdlib(name: str, argument: str) -> Source:
@@ -190,10 +213,11 @@ def open_text(name: str, argument: str) -> Source:
 def open_jsonl(name: str, argument: str) -> Source:
     """Files of one JSON object a line; the document is the string in `field` (after `#`, by default `text`).
 
-    Two fields, as `#en,it`, are the source and the target of pairs.
+    Two fields, as `#en,it`, are the source and the target of pairs. After them `@` says which rows, as `@2-9/10`.
     """
-    pattern, _, field = argument.partition('#')
-    fields = (field or 'text').split(',')
+    pattern, _, chosen = argument.partition('#')
+    field, at, written = chosen.partition('@')
+    fields, share = (field or 'text').split(','), parse_share(name, written) if at else Share()
     if len(fields) > 2 or not all(fields):
         raise bad_source(name, f'{field!r} names neither a field nor two', 'put FIELD or SOURCE_FIELD,TARGET_FIELD after #')
     paths = matching_files(name, pattern)
@@ -201,15 +225,12 @@ def open_jsonl(name: str, argument: str) -> Source:
         check_field(name, paths, one)
 
     def documents() -> Iterator[str | None]:
-        for path in paths:
-            with open(path, 'rb') as file:
-                for line in file:
-                    if line.strip():
-                        yield json_field(line, *fields)
+        rows = (line for path in paths for line in json_lines(path))
+        return (json_field(line, *fields) for number, line in enumerate(rows) if number in share)
 
-    named = ','.join(fields)
+    named = ','.join(fields) + (f' {share}' if at else '')
     digest = hashlib.sha256(f'{digest_files(name, paths)} {named}'.encode()).hexdigest()
-    provenance = f'{len(paths)} JSON-lines files, field{"s" * (len(fields) - 1)} {named!r}'
+    provenance = f'{len(paths)} JSON-lines files, field{"s" * (len(fields) - 1)} {chosen or "text"!r}'
     return Source(name, documents, digest, provenance, paired=len(fields) == 2)
 
 
@@ -246,6 +267,12 @@ def check_pairs(name: str, paths: list[str]) -> None:
     found = ' or '.join(map(str, sorted(columns)[:3]))
     remedy = 'two of more columns are kept by: cut -f1,2 OLD > NEW'
     raise bad_source(name, f'no line is SOURCE<TAB>TARGET (they have {found} columns)', remedy)
+
+
+def json_lines(path: str) -> Iterator[bytes]:
+    """The lines of a file that are not empty."""
+    with open(path, 'rb') as file:
+        yield from (line for line in file if line.strip())
 
 
 def json_record(line: bytes) -> dict[str, object]:
