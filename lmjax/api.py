@@ -218,42 +218,48 @@ class Run:
         return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """What a run that reads labels says of each text, by what it was trained to tell.
+        """What a run that reads labels or pairs says of each text, by what it was trained to tell.
 
         classify: `label`, and the `probabilities` of all by name. multilabel: `labels`, those of more than 1/2, and
         `probabilities`. regress: `score`. tag: `words` (as white space parts them), their `tags`, how probable each is, and
-        `spans` where tags spell them. A text is cleaned as training did it, and cut too, but for words, which are all told;
-        where two texts are read as one it is FIRST<TAB>SECOND.
+        `spans` where tags spell them. seq2seq: the `target`, found as the config's `sample` says, but never drawn. A text is
+        cleaned as training did it, and cut too, but for words, which are all told; where two texts are read as one it is
+        FIRST<TAB>SECOND.
 
         Raises:
           UsageError: the run tells nothing of texts, or a text has no token.
         """
         from lmjax.data.cleaning import edited
         from lmjax.generate.answers import answers
-        from lmjax.training.rescoring import need_labels
+        from lmjax.training.rescoring import what_is_told
 
-        kind = need_labels(self.config)
+        kind = what_is_told(self.config)
         return answers(self._teller, kind, [edited(text, self.config.data) for text in texts])
 
     def tell(self, source: str) -> list[dict[str, Any]]:
         """Each text of a source with labels: `text`, `label`, what was `told`, what `predict` says beside, and `loss_nats`.
 
+        Of pairs the label is the target, and all are told, however long; how much of a surprise it is `evaluate` says alone.
+
         Raises:
           UsageError: as `predict`, a source without labels of the kind, or a label that training never saw.
         """
         from lmjax.generate.answers import answers_to
-        from lmjax.training.rescoring import need_labels, read_labelled
+        from lmjax.training.rescoring import read_labelled, what_is_told
 
-        return answers_to(self._teller, need_labels(self.config), *read_labelled(self.config, source))
+        return answers_to(self._teller, what_is_told(self.config), *read_labelled(self.config, source))
 
     @property
     def _teller(self) -> Teller:
+        from lmjax.data.parallel_text import with_separator
         from lmjax.data.sources import is_two
         from lmjax.generate.answers import Teller
+        from lmjax.objectives.table import objective_of
 
         o, data = self.config.objective, self.config.data
+        tokenizer = with_separator(self.tokenizer) if objective_of(o).paired else self.tokenizer
         sizes = (o.classes, data.seq_len, o.word_token, is_two(data.source))
-        return Teller(self.model, self.params, self.tokenizer, *sizes)
+        return Teller(self.model, self.params, tokenizer, *sizes, self.config.sample)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.

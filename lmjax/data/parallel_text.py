@@ -50,9 +50,13 @@ def encode_pairs(documents: Sequence[str], tokenizer: Tokenizer) -> list[np.ndar
     between the two.
     """
     separator = tokenizer.specials['separator']
-    sources, targets = zip(*map(split_pair, documents), strict=True)
-    sides = [[bare(ids, tokenizer) for ids in encode_halves(side, tokenizer)] for side in (sources, targets)]
+    sides = [encode_sources(side, tokenizer) for side in zip(*map(split_pair, documents), strict=True)]
     return [np.concatenate([source, [separator], target]).astype(np.int32) for source, target in zip(*sides, strict=True)]
+
+
+def encode_sources(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Ids of texts as they are in a pair."""
+    return [bare(ids, tokenizer) for ids in encode_halves(texts, tokenizer)]
 
 
 def encode_halves(texts: Sequence[str], tokenizer: Tokenizer) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a network with a classifier on top says of texts: one answer each, by the kind of what it tells (a row of LABELS)."""
+"""What a network says of texts: one answer each, by the kind of what it tells (a row of LABELS, or the target of a pair)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from lmjax.data.parallel_text import SIGN, encode_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.words import word_encoder
 from lmjax.generate.embed import padded_inputs, read_rows
+from lmjax.generate.targets import tell_targets
 from lmjax.objectives.tagging import sequence_labeling, spell_spans
 from lmjax.types import Inputs, Model
 
 if TYPE_CHECKING:
+    from lmjax.generate.config import SamplingConfig
     from lmjax.types import Tree
 
 
@@ -34,17 +36,18 @@ class Teller(NamedTuple):
     context: int  # tokens that are read at once
     word_token: str = 'first'  # a row of WORD_TOKENS
     two: bool = False  # texts are FIRST<TAB>SECOND
+    sampling: SamplingConfig | None = None  # how a target is searched for
 
 
 class Answer(NamedTuple):
     """How a kind of what is told is found and said."""
 
     name: str  # of what is told
-    read: Callable[[Teller, Sequence[str]], list[np.ndarray]]  # texts -> what the network has for each
+    read: Callable[[Teller, Sequence[str]], list[Any]]  # texts -> what the network has for each
     said: Callable[[np.ndarray, Sequence[str]], Any]  # that, names of classes -> what is told
     more: Callable[[np.ndarray, Sequence[str], str], dict[str, Any]]  # that, names, the text -> what is said beside it
     written: Callable[[str], Any]  # a label as a document has it -> as it is told
-    loss: Callable[[np.ndarray, Any], float]  # that, the label as LABELS parse it -> how much of a surprise it is
+    loss: Callable[[Any, Any], float] | None  # that, the label as LABELS parse it -> how much of a surprise it is, if known
 
 
 def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -57,7 +60,7 @@ def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, A
 def answers_to(
     teller: Teller, kind: str, texts: Sequence[str], written: Sequence[str], numbers: Sequence[Any]
 ) -> list[dict[str, Any]]:
-    """The same beside each text's `label`, which is given as documents have it and in numbers: `told`, and `loss_nats`."""
+    """The same beside each text's `label`, which is given as documents have it and in numbers: `told`, and mostly `loss_nats`."""
     row, classes = ANSWERS[kind], teller.classes
     each = zip(texts, written, numbers, row.read(teller, texts), strict=True)
     return [
@@ -66,7 +69,7 @@ def answers_to(
             'label': row.written(label),
             'told': row.said(x, classes),
             **row.more(x, classes, text),
-            'loss_nats': row.loss(x, number),
+            **({'loss_nats': row.loss(x, number)} if row.loss else {}),
         }
         for text, label, number, x in each
     ]
@@ -88,6 +91,13 @@ def read_texts(finish: Callable[[Any], Any], teller: Teller, texts: Sequence[str
         return _row_logits(teller.model.apply, teller.params, inputs, finish=finish)
 
     return read_rows(read, rows, teller.context)
+
+
+def read_targets(teller: Teller, texts: Sequence[str]) -> list[str]:
+    """What an encoder-decoder tells of each text."""
+    assert teller.sampling is not None
+    whole = [text.replace(SIGN, ' ') for text in texts]
+    return tell_targets(teller.model, teller.params, teller.tokenizer, whole, teller.sampling, context=teller.context)
 
 
 def read_words(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
@@ -194,5 +204,13 @@ ANSWERS: Mapping[str, Answer] = {
         more=spans_said,
         written=lambda label: label.split(' '),
         loss=surprise_of_tags,
+    ),
+    'target': Answer(
+        name='target',
+        read=read_targets,
+        said=lambda target, classes: target,
+        more=lambda target, classes, text: {},
+        written=str,
+        loss=None,
     ),
 }

@@ -10,7 +10,7 @@ from lmjax.data.corpus import encode_text, prepare, prepare_eval, read_documents
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.labels import LABELS, part_labels, told_apart
 from lmjax.data.loader import eval_batches
-from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, with_separator
+from lmjax.data.parallel_text import SIGN, describe_left_out, need_separator, pairs_left_out, split_pair, with_separator
 from lmjax.data.sources import label_kind, need_pairs, open_source
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
@@ -76,11 +76,16 @@ def rescore(
 
 
 def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], Any]:
-    """Texts of a source, cleaned, and their labels, as they are written and in numbers.
+    """Texts of a source, cleaned, and their labels, as they are written and in numbers; of pairs the targets, and no numbers.
 
     Raises UsageError where there are none of the kind that the network tells, or a label that training never saw.
     """
-    kind = need_labels(config)
+    kind = what_is_told(config)
+    if kind == TARGET:
+        need_pairs('source', source, 'what is told of each text')
+        documents, _ = read_documents(open_source(source), config.data)
+        texts, targets = map(list, zip(*map(split_pair, documents), strict=True))
+        return texts, targets, [None] * len(texts)
     remedy = f'what is said of each text needs a source {LABELS[kind].written}'
     require(label_kind(source) == kind, 'source', source, remedy)
     opened = open_source(source)
@@ -89,12 +94,16 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
     return part_labels(opened, documents, config.objective.classes)
 
 
-def need_labels(config: Config) -> str:
-    """What a network tells of a text: a row of LABELS. Raises UsageError where it tells nothing."""
-    labels, kind = objective_of(config.objective).labels, config.objective.kind
-    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels in ANSWERS)
-    require(labels in ANSWERS, 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
-    return labels
+TARGET = 'target'  # what is told of a text by a network that was trained on pairs
+
+
+def what_is_told(config: Config) -> str:
+    """What a network tells of a text: a row of ANSWERS. Raises UsageError where it tells nothing."""
+    objective, kind = objective_of(config.objective), config.objective.kind
+    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels in ANSWERS or row.paired)
+    told = TARGET if objective.paired else objective.labels
+    require(told in ANSWERS, 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
+    return told
 
 
 def _reading(config: Config, text: str | None, source: str) -> Config:
