@@ -2,8 +2,8 @@
 
 `python -m experiments.evaluate --workdir=runs/quickstart [--data='text:books/*.txt'] [--stride=64]`
 
-`--predictions=FILE` also writes what a run that reads labels says of each text of `--data`, a JSON object a line: `text`,
-`label`, `told`, `loss_nats` and, where there are any, `probabilities`.
+`--predictions=FILE` also writes what a run that reads labels or pairs says of each text of `--data`, a JSON object a line:
+`text`, `label`, `told` and, where there are any, `loss_nats` and `probabilities`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a run that reads labels says of texts: `python -m experiments.predict --workdir=runs/sentiment --input=FILE`.
+"""What a run that reads labels or pairs says of texts: `python -m experiments.predict --workdir=runs/sentiment --input=FILE`.
 
 Each line of the file (or of the standard input, `--input=-`, answered line by line) is a text; an empty one is skipped. Printed
 is a JSON object for each: the text and, as the run was trained to tell, its label or labels with the probability of every
-class, its score, or the tags of its words (which white space parts) and the spans that they spell.
+class, its score, the tags of its words (which white space parts) and the spans that they spell, or its target.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from absl import flags
 import lmjax
 from experiments import cli
 
-_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a run of objective.kind=classify, multilabel, regress or tag.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', '', 'Folder of a run of objective.kind=classify, multilabel, regress, tag or seq2seq.'
+)
 _INPUT = flags.DEFINE_string('input', '', 'A file with a text on each line; -: the standard input.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
 MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together

@@ -60,7 +60,7 @@ def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, A
 def answers_to(
     teller: Teller, kind: str, texts: Sequence[str], written: Sequence[str], numbers: Sequence[Any]
 ) -> list[dict[str, Any]]:
-    """The same beside each text's `label`, which is given as documents have it and in numbers: `told`, and mostly `loss_nats`."""
+    """The same beside each text's `label`, given as documents have it and in numbers: `told`, and `loss_nats` if known."""
     row, classes = ANSWERS[kind], teller.classes
     each = zip(texts, written, numbers, row.read(teller, texts), strict=True)
     return [

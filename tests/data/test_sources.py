@@ -126,6 +126,20 @@ def test_jsonl_counts_rows_that_it_cannot_read(folder):
     assert counts['changed_surrogates'] == 1
 
 
+def test_jsonl_takes_the_rows_that_are_asked_for(folder):
+    """By their number over all files, empty lines not counted; another share is another store."""
+    (folder / 'a.jsonl').write_text('\n\n'.join(json.dumps({'en': f'e{i}', 'it': f'i{i}'}) for i in range(7)))
+    (folder / 'b.jsonl').write_text(json.dumps({'en': 'e7', 'it': 'i7'}))
+    few, rest = (open_source(f'jsonl:?.jsonl#en,it@{share}') for share in ('1/3', '0-1/2'))
+    assert list(few.documents()) == ['e1\ti1', 'e4\ti4', 'e7\ti7']
+    assert len(list(rest.documents())) == 8
+    assert few.paired
+    assert len({few.digest, rest.digest, open_source('jsonl:?.jsonl#en,it').digest}) == 3
+    assert list(open_source('jsonl:?.jsonl#it@2/4').documents()) == ['i2', 'i6']
+    with pytest.raises(UsageError, match='@3/3 says no rows; write FIRST-LAST/OF'):
+        open_source('jsonl:a.jsonl#en,it@3/3')
+
+
 def test_jsonl_names_the_fields_that_exist(folder):
     (folder / 'a.jsonl').write_text(json.dumps({'body': 'x', 'n': 1}) + '\n')
     with pytest.raises(UsageError, match=r"no row has text in the field 'text'; put one of body after #"):
