@@ -32,7 +32,7 @@ def main(_: Sequence[str]) -> int:
         raise UsageError('--predictions: missing; name the file to write, as in --predictions=copy.jsonl')
     if _SENTENCES.value < 0:
         raise UsageError(f'--sentences={_SENTENCES.value}: must not be negative; 0 copies all')
-    documents, _ = read_documents(open_source(_DATA.value), DataConfig())
+    documents = read_documents(open_source(_DATA.value), DataConfig())[0]
     pairs = [split_pair(document) for document in documents]
     rows = ({'text': text, 'label': target, 'told': lead(text, _SENTENCES.value)} for text, target in pairs)
     cli.write_rows('predictions', _PREDICTIONS.value, rows)

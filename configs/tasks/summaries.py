@@ -7,6 +7,7 @@
 
 The file is .jsonl with strings `document` and `summary`. Rows whose number modulo 10 is 1 validate, those with 0 are left for
 the test above, and the others train; a pair of more than 192 tokens is left out.
+1,435,776 parameters, 4,000 tokens. docs/tasks.md says what they reach.
 """
 
 from configs.tasks import translation

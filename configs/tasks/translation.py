@@ -1,12 +1,20 @@
-"""A sentence in another language, learned from nothing by a small encoder-decoder.
+"""A line in another language, learned from nothing by a small encoder-decoder.
 
-python -m experiments.finetune --config=configs/tasks/translation.py:pairs.jsonl#en,it --init=none --workdir=runs/translation
+    python -m experiments.finetune --config=configs/tasks/translation.py:lines.jsonl#en,it --init=none --workdir=runs/en-it
+    python -m experiments.evaluate --workdir=runs/en-it --data='jsonl:lines.jsonl#en,it@0/10' --predictions=en-it.jsonl
+    python -m experiments.compare --first=en-it.jsonl --score=bleu
+    echo 'documentation for MIT Kerberos' | python -m experiments.predict --workdir=runs/en-it --input=-
+
+The file is .jsonl; after # stand the fields of the source and of the target. Rows whose number modulo 10 is 1 validate, those
+with 0 are left for the test above, and the others train. 4,252,800 parameters, 6,000 tokens for both languages. What is told is
+the likeliest token each time; --config.sample.greedy=false --config.sample.num_beams=4 searches, several times as slowly.
+docs/tasks.md says what it reaches.
 """
 
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, SamplingConfig, TrainConfig, TransformerConfig
 
 
-def get_config(argument: str = 'pairs.jsonl#en,it') -> Config:
+def get_config(argument: str = 'lines.jsonl#en,it') -> Config:
     return Config(
         name='translation',
         data=DataConfig(
@@ -42,7 +50,7 @@ def get_config(argument: str = 'pairs.jsonl#en,it') -> Config:
             clip_norm=1.0,
         ),
         train=TrainConfig(steps=5000, batch_size=64, eval_batch_size=64, eval_every=1000, eval_batches=16, keep_latest=5),
-        sample=SamplingConfig(num_beams=4, max_new_tokens=64),
+        sample=SamplingConfig(greedy=True, max_new_tokens=64),
         log=LogConfig(prompts=('documentation for MIT Kerberos', 'utilities for the Plexus framework - documentation')),
         next_step='what it makes of a text of yours: python -m experiments.predict --workdir=WORKDIR --input=FILE',
     )
