@@ -99,6 +99,7 @@ def test_summaries_are_first_lines_and_come_once(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {'pairs': 2, 'repeated': 4}
 
 
+@pytest.mark.slow
 def test_the_order_is_always_the_same(tmp_path):
     for name in ('one', 'two'):
         run(make_summaries, output=str(tmp_path / name))
