@@ -41,7 +41,7 @@ OWNERS = {
     'tokenizers': ('lmjax/data/', 'lmjax/interop/huggingface.py', 'lmjax/interop/vocabulary_files.py'),
     'jinja2': ('lmjax/data/chat_worker.py',),
     'safetensors': ('lmjax/interop/tensors.py',),
-    'sklearn': ('lmjax/objectives/classification.py', 'lmjax/objectives/multilabel.py'),
+    'sklearn': ('lmjax/objectives/classification.py', 'lmjax/objectives/multilabel.py', 'lmjax/study/retrieval.py'),
     'scipy': ('lmjax/objectives/regression.py', 'lmjax/study/'),
     'seqeval': ('lmjax/objectives/tagging.py',),
     'sacrebleu': ('lmjax/study/text_scores.py',),
