@@ -53,6 +53,13 @@ def train(function: Callable[..., Mapping[str, Any]], *args: Any, **kwargs: Any)
     return 130 if outcome['status'] == 'interrupted' else 0
 
 
+def need(*asked: tuple[flags.FlagHolder, str]) -> None:
+    """Raises UsageError for the first flag that is not given, with its example."""
+    for flag, example in asked:
+        if not flag.value:
+            raise UsageError(f'--{flag.name}: missing; give it, as in --{flag.name}={example}')
+
+
 def read_text(flag: str, path: str) -> str:
     """The UTF-8 text of a file, or of the standard input (-). Raises UsageError, with the flag, for what cannot be read."""
     try:

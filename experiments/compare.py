@@ -59,7 +59,7 @@ def main(_: Sequence[str]) -> int:
         found = paired_difference(first, second, finish=finish())
         record['difference'] = found._asdict()
         said = 'no difference is shown' if found.low <= 0 <= found.high else 'the interval excludes 0'
-        print(f'difference {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}): {said}')
+        print(f'difference {found.said("+.4f")}: {said}')
     print(json.dumps(record))
     return 0
 
@@ -121,7 +121,7 @@ def side(name: str, scores_SxN: np.ndarray) -> dict[str, Any]:
     spread = (
         f'; over runs {each.min():.4f} to {each.max():.4f}, their mean {over.low:.4f} to {over.high:.4f}' if runs > 1 else ''
     )
-    print(f'{name}: {_SCORE.value} {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}) of {runs} runs{spread}')
+    print(f'{name}: {_SCORE.value} {found.said()} of {runs} runs{spread}')
     return {
         'runs': each.tolist(),
         'texts': scores_SxN.shape[1],

@@ -26,9 +26,7 @@ MANY = 1024  # texts of a file that are read at a time, so that those of like le
 
 
 def main(_: Sequence[str]) -> int:
-    for flag, example in ((_WORKDIR, 'runs/sentiment'), (_INPUT, 'reviews.txt')):
-        if not flag.value:
-            raise lmjax.UsageError(f'--{flag.name}: missing; give it, as in --{flag.name}={example}')
+    cli.need((_WORKDIR, 'runs/sentiment'), (_INPUT, 'reviews.txt'))
     run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
     for texts in batches(_INPUT.value):
         for text, found in zip(texts, run.predict(texts), strict=True):

@@ -18,7 +18,6 @@ from absl import flags
 
 import lmjax
 from experiments import cli
-from lmjax.config import UsageError
 from lmjax.study.ranking import RANK_SCORES, ranks
 from lmjax.study.retrieval import overlap, read_queries
 from lmjax.study.statistics import bootstrap_mean, paired_difference
@@ -30,9 +29,7 @@ _BASELINE = flags.DEFINE_bool('baseline', False, 'Also score TF-IDF of words.')
 
 
 def main(_: Sequence[str]) -> int:
-    for flag, example in ((_WORKDIR, 'hf:DIR'), (_DATA, 'questions.jsonl#question,answers')):
-        if not flag.value:
-            raise UsageError(f'--{flag.name}: missing; give it, as in --{flag.name}={example}')
+    cli.need((_WORKDIR, 'hf:DIR'), (_DATA, 'questions.jsonl#question,answers'))
     queries, texts, right = read_queries(_DATA.value)
     run = lmjax.load(_WORKDIR.value)
     vectors = [np.asarray(run.embed(side, pooling=_POOLING.value)) for side in (queries, texts)]
@@ -49,13 +46,13 @@ def main(_: Sequence[str]) -> int:
 def said(who: str, ranks_Q: np.ndarray) -> dict[str, Any]:
     """Every score with its interval, printed."""
     found = {name: bootstrap_mean(score(ranks_Q)[None]) for name, score in RANK_SCORES.items()}
-    print('\n'.join(f'{who}{name} {one.mean:.4f} ({one.low:.4f} to {one.high:.4f})' for name, one in found.items()))
+    print('\n'.join(f'{who}{name} {one.said()}' for name, one in found.items()))
     return {name: one._asdict() for name, one in found.items()}
 
 
 def difference(name: str, first_Q: np.ndarray, second_Q: np.ndarray) -> dict[str, float]:
     found = paired_difference(*(RANK_SCORES[name](side)[None] for side in (first_Q, second_Q)))
-    print(f'difference of {name} {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})')
+    print(f'difference of {name} {found.said("+.4f")}')
     return found._asdict()
 
 

@@ -314,7 +314,7 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     config = read_config(workdir)
     tokenizer = load_tokenizer(os.path.join(workdir, 'tokenizer'))
     model = network_of(config, tokenizer.vocab_size)
-    params = run_params(workdir, config, tokenizer, step=step, best=config.train.load_best)
+    params = run_params(workdir, config, tokenizer, model, step=step, best=config.train.load_best)
     return Run(workdir, config, model, params, tokenizer)
 
 

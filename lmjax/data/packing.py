@@ -125,10 +125,11 @@ def tags_of(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> 
     assert store.tags is not None
     found = np.full((len(rows_B), seq_len + 1), OUTSIDE, np.int32)
     for b, row in enumerate(rows_B.tolist()):
-        at = 0
-        for piece in range(plan.bins[row], plan.bins[row + 1]) if row >= 0 else ():
+        at, pieces = 0, range(plan.bins[row], plan.bins[row + 1]) if row >= 0 else ()
+        if pieces:
+            found[b, 0] = store.tags[plan.starts[pieces[0]]]
+        for piece in pieces:
             start, length = plan.starts[piece], plan.lengths[piece]
-            found[b, 0] = store.tags[start] if at == 0 else found[b, 0]
             found[b, at + 1 : at + length + 1] = store.tags[start + 1 : start + length + 1]
             at += length
     return found

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from lmjax.data.sources import Share, Source, bad_source, digest_files, json_record, matching_files, parse_share, read_text
+from lmjax.data.sources import Share, Source, bad_source, digest_files, json_record, matching_files, parse_columns, read_text
 
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 CONLL = ('.conll', '.conllu', '.iob', '.bio')
@@ -41,33 +41,34 @@ def open_rows(
     Raises:
       UsageError: no such file or column, or a share that says no rows.
     """
-    rest, at, share = argument.partition('@')
-    pattern, _, columns = rest.partition('#')
-    names = (columns or default).split(',')
+    pattern, names, chosen, written = parse_columns(name, argument, default=default)
     counts = [count + has_label for count in texts]
     if len(names) not in counts or not all(names):
         more = ', or two texts and a label' if len(counts) > 1 else ''
         wanted = 'two columns' if counts[0] == 2 else 'a column'
-        raise bad_source(name, f'{columns!r} does not name {wanted}', f'put {default.upper()} after #{more}')
+        raise bad_source(name, f'{",".join(names)!r} does not name {wanted}', f'put {default.upper()} after #{more}')
     shown, label = (names[:-1], names[-1]) if has_label else (names, '')
-    chosen = parse_share(name, share) if at else Share()
     paths = matching_files(name, pattern)
     for path in paths:
         check_columns(name, path, names)
 
     def placed() -> Iterator[tuple[str | None, str]]:
-        rows = (row for path in paths for row in read_rows(name, path))
-        for number, row in enumerate(rows):
-            if number in chosen:
-                yield document([row.values.get(text) for text in shown], row.values.get(label), row.place), row.place
+        for row in chosen_rows(name, paths, chosen):
+            yield document([row.values.get(text) for text in shown], row.values.get(label), row.place), row.place
 
     def find(is_wanted: Callable[[str], bool]) -> str:
         return next((place for found, place in placed() if found is not None and is_wanted(found)), '')
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
-    provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {share}' if at else '')
+    provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {written[1:]}' if written else '')
     how = {'interleaved': True, 'labels': kind, 'two': len(shown) == 2, 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
+
+
+def chosen_rows(name: str, paths: Sequence[str], share: Share) -> Iterator[Row]:
+    """The rows of all files that a share says, counted through."""
+    rows = (row for path in paths for row in read_rows(name, path))
+    return (row for number, row in enumerate(rows) if number in share)
 
 
 def read_rows(name: str, path: str) -> Iterator[Row]:

@@ -89,6 +89,17 @@ def bad_source(name: str, what: str, remedy: str) -> UsageError:
     return UsageError(f'data.source={name!r}: {what}; {remedy}')
 
 
+def parse_columns(name: str, argument: str, *, default: str = '') -> tuple[str, list[str], Share, str]:
+    """`GLOB#COLUMNS@SHARE` -> the pattern, the columns (else `default`'s), which rows, and how that is written, with its @.
+
+    Raises UsageError for a share that says no rows.
+    """
+    pattern, named, columns = argument.partition('#')
+    rest, at, share = (columns if named else pattern).partition('@')
+    pattern, columns = (pattern, rest) if named else (rest, '')
+    return pattern, (columns or default).split(','), parse_share(name, share) if at else Share(), at + share
+
+
 def parse_share(name: str, written: str) -> Share:
     """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
     span, _, of = written.partition('/')
@@ -215,11 +226,11 @@ def open_jsonl(name: str, argument: str) -> Source:
 
     Two fields, as `#en,it`, are the source and the target of pairs. After them `@` says which rows, as `@2-9/10`.
     """
-    pattern, _, chosen = argument.partition('#')
-    field, at, written = chosen.partition('@')
-    fields, share = (field or 'text').split(','), parse_share(name, written) if at else Share()
+    pattern, fields, share, written = parse_columns(name, argument, default='text')
     if len(fields) > 2 or not all(fields):
-        raise bad_source(name, f'{field!r} names neither a field nor two', 'put FIELD or SOURCE_FIELD,TARGET_FIELD after #')
+        raise bad_source(
+            name, f'{",".join(fields)!r} names neither a field nor two', 'put FIELD or SOURCE_FIELD,TARGET_FIELD after #'
+        )
     paths = matching_files(name, pattern)
     for one in fields:
         check_field(name, paths, one)
@@ -228,9 +239,9 @@ def open_jsonl(name: str, argument: str) -> Source:
         rows = (line for path in paths for line in json_lines(path))
         return (json_field(line, *fields) for number, line in enumerate(rows) if number in share)
 
-    named = ','.join(fields) + (f' {share}' if at else '')
+    named = ','.join(fields) + (f' {share}' if written else '')
     digest = hashlib.sha256(f'{digest_files(name, paths)} {named}'.encode()).hexdigest()
-    provenance = f'{len(paths)} JSON-lines files, field{"s" * (len(fields) - 1)} {chosen or "text"!r}'
+    provenance = f'{len(paths)} JSON-lines files, field{"s" * (len(fields) - 1)} {",".join(fields) + written!r}'
     return Source(name, documents, digest, provenance, paired=len(fields) == 2)
 
 

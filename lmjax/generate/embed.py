@@ -52,16 +52,24 @@ def embed_texts(
 def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], context: int | None) -> list[np.ndarray]:
     """What read(ids_BxT, lengths_B) has for each row of ids, in their order."""
     ids = [row[: context or None] for row in rows]
-    found: list[Any] = [None] * len(ids)
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for start in range(0, len(order), ROWS):
-        part = order[start : start + ROWS]
-        width = padded_width(len(ids[part[-1]]), context or 0)
+
+    def read_some(some: list[np.ndarray]) -> Any:
+        width = padded_width(max(map(len, some)), context or 0)
+        ids_BxT = np.stack([np.pad(row, (0, width - len(row))) for row in some]).astype(np.int32)
+        return np.asarray(read(ids_BxT, np.array([len(row) for row in some], np.int32)))
+
+    return by_length(read_some, ids, ROWS)
+
+
+def by_length(read: Callable[[list[np.ndarray]], Any], rows: Sequence[np.ndarray], size: int) -> list[Any]:
+    """What `read` has for each row: those of like length are read together, a power of two of them and at most `size`."""
+    found: list[Any] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for begin in range(0, len(order), size):
+        part = order[begin : begin + size]
         filled = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
-        ids_BxT = np.stack([np.pad(ids[i], (0, width - len(ids[i]))) for i in filled]).astype(np.int32)
-        lengths_B = np.array([len(ids[i]) for i in filled], np.int32)
-        for i, row in zip(part, np.asarray(read(ids_BxT, lengths_B)), strict=False):
-            found[i] = row
+        for i, one in zip(part, read([rows[i] for i in filled]), strict=False):
+            found[i] = one
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from lmjax.config import require
 from lmjax.data.parallel_text import encode_sources
 from lmjax.data.special_tokens import end_id, start_id
 from lmjax.generate.beams import search
-from lmjax.generate.decode import power_of_two, stream
+from lmjax.generate.decode import stream
+from lmjax.generate.embed import by_length
 from lmjax.generate.sampling import SAMPLERS
 from lmjax.generate.text import Continuation
 
@@ -35,15 +37,8 @@ def tell_targets(
       UsageError: a text without any token, or settings that leave no room for a target.
     """
     sources = sources_of(tokenizer, texts, context)
-    order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
-    found = [''] * len(texts)
-    for begin in range(0, len(order), ROWS):
-        part = order[begin : begin + ROWS]
-        filled = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
-        tokens_BxT = likeliest(model, params, tokenizer, [sources[i] for i in filled], answering(sampling), context=context)
-        for i, tokens in zip(part, tokens_BxT, strict=False):
-            found[i] = spelled(tokenizer, tokens, sampling.stop)
-    return found
+    search_some = partial(likeliest, model, params, tokenizer, sampling=answering(sampling), context=context)
+    return [spelled(tokenizer, tokens, sampling.stop) for tokens in by_length(search_some, sources, ROWS)]
 
 
 def answering(sampling: SamplingConfig) -> SamplingConfig:

@@ -130,6 +130,7 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     """
     from lmjax.models.classifiers import network_part
     from lmjax.training.checkpoint.structure import check_fits, describe, flatten
+    from lmjax.training.network import network_of
     from lmjax.training.workdir import read_config
 
     if is_imported(init_from):
@@ -151,7 +152,8 @@ def start_params(init_from: str, config: Config, tokenizer: Tokenizer, model: Mo
     begun = read_config(init_from)
     _say_differences(init_from, begun.model, config.model, say)
     like = dataclasses.replace(config, objective=begun.objective, adapt=begun.adapt)
-    params = run_params(init_from, like, other, best=begun.train.load_best, flag='--init_from')
+    whole = network_of(like, other.vocab_size)
+    params = run_params(init_from, like, other, whole, best=begun.train.load_best, flag='--init_from')
     say(f'starts from the parameters of {init_from}')
     return network_part(params)
 
@@ -160,22 +162,22 @@ def run_params(
     workdir: str,
     config: Config,
     tokenizer: Tokenizer,
+    model: Model,
     *,
     step: int | None = None,
     best: bool = False,
     flag: str = '--workdir',
 ) -> Tree:
-    """The parameters of a run's whole network, of its newest checkpoint, `step` or the best: what it adapts is loaded as well.
+    """The parameters of a run's whole network `model`, at its newest checkpoint, `step` or the best, with what it adapts.
 
     Raises:
       UsageError: no checkpoint, one that does not fit, or the network that was adapted is gone or another.
     """
     from lmjax.optim.adapters import merged
-    from lmjax.training.network import bare_network, learned_shapes, network_of
+    from lmjax.training.network import bare_network, learned_shapes
     from lmjax.training.restore import load_params, stored_meta
     from lmjax.training.teacher import check_same, digest_of
 
-    model = network_of(config, tokenizer.vocab_size)
     params = load_params(workdir, learned_shapes(config, model), step=step, best=best, flag=flag)
     if not config.adapt.kind:
         return params

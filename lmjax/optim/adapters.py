@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax.config import UsageError, choose
+from lmjax.config import choose
 from lmjax.optim.config import AdaptConfig
-from lmjax.optim.masks import first_match, is_stacked, paths, unused, widths
+from lmjax.optim.masks import first_match, is_stacked, paths, widths
 from lmjax.parallel.sharding import Axes, is_axes
 
 if TYPE_CHECKING:
@@ -31,52 +31,48 @@ class Adaptation(NamedTuple):
     apply: Callable[[Array, dict[str, Any], Axes, AdaptConfig], Any]  # weight, arrays, axes -> the weight as it is used
 
 
-def sides(axes: Axes) -> tuple[Axes, Axes, Axes]:
-    """A matrix's axes in three parts: the stack of layers, if it is one; what goes in; what comes out."""
-    inputs = widths(axes)[0]
-    stack = len(axes[:1]) if is_stacked(axes) else 0
-    return axes[:stack], axes[stack : inputs[-1] + 1], axes[inputs[-1] + 1 :]
+def sides(axes: Axes, of: Sequence[Any]) -> tuple[tuple, tuple, tuple]:
+    """What a matrix has for each dimension, in three parts: the stack of layers, if it is one; what goes in; what comes out."""
+    stack, split = int(is_stacked(axes)), widths(axes)[0][-1] + 1
+    return tuple(of[:stack]), tuple(of[stack:split]), tuple(of[split:])
 
 
 def as_matrix(weight: Array, axes: Axes) -> Any:
     """A weight as N x D x F, N layers of D inputs and F outputs; N is 1 where it is not stacked."""
-    stack, inputs, _ = sides(axes)
-    layers = weight.shape[0] if stack else 1
-    width = math.prod(weight.shape[len(stack) : len(stack) + len(inputs)])
-    return weight.reshape(layers, width, -1)
+    return weight.reshape(*map(math.prod, sides(axes, weight.shape)))
+
+
+def of_outputs(axes: Axes, of: Sequence[Any]) -> tuple:
+    """The parts of `sides` that something learned of each output has."""
+    stack, _, outputs = sides(axes, of)
+    return stack + outputs
 
 
 def low_rank_axes(axes: Axes) -> dict[str, Axes]:
-    stack, inputs, outputs = sides(axes)
+    stack, inputs, outputs = sides(axes, axes)
     return {'lora_a': (*stack, *inputs, 'rank'), 'lora_b': (*stack, 'rank', *outputs)}
 
 
 def init_low_rank(key: Any, weight: Array, axes: Axes, config: AdaptConfig) -> dict[str, Any]:
     """A is Gaussian of variance 1 / D, B is 0 (Hu et al. 2022, section 4.1)."""
-    stack, inputs, _ = sides(axes)
-    split = len(stack) + len(inputs)
-    width = as_matrix(weight, axes).shape[1]
-    a = width**-0.5 * jax.random.normal(key, (*weight.shape[:split], config.rank), jnp.float32)
-    return {'lora_a': a, 'lora_b': jnp.zeros((*weight.shape[: len(stack)], config.rank, *weight.shape[split:]), jnp.float32)}
+    stack, inputs, outputs = sides(axes, weight.shape)
+    a = math.prod(inputs) ** -0.5 * jax.random.normal(key, (*stack, *inputs, config.rank), jnp.float32)
+    return {'lora_a': a, 'lora_b': jnp.zeros((*stack, config.rank, *outputs), jnp.float32)}
 
 
 def add_low_rank(weight: Array, learned: dict[str, Any], axes: Axes, config: AdaptConfig) -> Any:
     """W + alpha / rank A B (Hu et al. 2022, eq. 3)."""
-    stacked = bool(sides(axes)[0])
-    layers, rank = (weight.shape[0] if stacked else 1), config.rank
+    layers, rank = len(as_matrix(weight, axes)), config.rank
     a_NxDxR, b_NxRxF = learned['lora_a'].reshape(layers, -1, rank), learned['lora_b'].reshape(layers, rank, -1)
     return weight + (config.alpha / rank) * jnp.matmul(a_NxDxR, b_NxRxF).reshape(weight.shape)
 
 
 def length_axes(axes: Axes) -> dict[str, Axes]:
-    stack, _, outputs = sides(axes)
-    return {**low_rank_axes(axes), 'length': (*stack, *outputs)}
+    return {**low_rank_axes(axes), 'length': of_outputs(axes, axes)}
 
 
 def init_directed(key: Any, weight: Array, axes: Axes, config: AdaptConfig) -> dict[str, Any]:
-    stack, inputs, _ = sides(axes)
-    shape = (*weight.shape[: len(stack)], *weight.shape[len(stack) + len(inputs) :])
-    return {**init_low_rank(key, weight, axes, config), 'length': jnp.zeros(shape, jnp.float32)}
+    return {**init_low_rank(key, weight, axes, config), 'length': jnp.zeros(of_outputs(axes, weight.shape), jnp.float32)}
 
 
 def turn_and_stretch(weight: Array, learned: dict[str, Any], axes: Axes, config: AdaptConfig) -> Any:
@@ -95,13 +91,11 @@ def _lengths(matrix_NxDxF: Any) -> Any:
 
 
 def output_axes(axes: Axes) -> dict[str, Axes]:
-    stack, _, outputs = sides(axes)
-    return {'scale': (*stack, *outputs)}
+    return {'scale': of_outputs(axes, axes)}
 
 
 def init_scale(key: Any, weight: Array, axes: Axes, config: AdaptConfig) -> dict[str, Any]:
-    stack, inputs, _ = sides(axes)
-    return {'scale': jnp.ones((*weight.shape[: len(stack)], *weight.shape[len(stack) + len(inputs) :]), jnp.float32)}
+    return {'scale': jnp.ones(of_outputs(axes, weight.shape), jnp.float32)}
 
 
 def scale_outputs(weight: Array, learned: dict[str, Any], axes: Axes, config: AdaptConfig) -> Any:
@@ -166,9 +160,6 @@ def chosen(axes: Tree, base: Tree, config: AdaptConfig) -> dict[str, tuple[bool,
 def found_by(field: str, patterns: Sequence[str], names: Sequence[str]) -> set[str]:
     """The names that a pattern finds. Raises UsageError for a pattern that finds none."""
     found = first_match(field, patterns, names)
-    for index, pattern in enumerate(patterns):
-        if index not in found:
-            raise UsageError(unused(field, pattern, names))
     return {name for name, index in zip(names, found, strict=True) if index is not None}
 
 

@@ -64,18 +64,22 @@ def decay_mask(patterns: Sequence[str], axes: Tree) -> Tree:
     if not patterns:
         return map_axes(lambda names: len(widths(names)) >= 2, axes)
     names = paths(axes)
-    decided = first_match('optim.decay_mask', [pattern.removeprefix('!') for pattern in patterns], names)
-    for index, pattern in enumerate(patterns):
-        if index not in decided:
-            raise UsageError(unused('optim.decay_mask', pattern, names))
+    decided = first_match('optim.decay_mask', [pattern.removeprefix('!') for pattern in patterns], names, written=patterns)
     decays = [index is not None and not patterns[index].startswith('!') for index in decided]
     return jax.tree.unflatten(jax.tree.structure(axes, is_leaf=is_axes), decays)
 
 
-def first_match(field: str, patterns: Sequence[str], names: Sequence[str]) -> list[int | None]:
-    """Of each name the number of the first pattern that is found in it. Raises UsageError for what is no pattern."""
+def first_match(field: str, patterns: Sequence[str], names: Sequence[str], *, written: Sequence[str] = ()) -> list[int | None]:
+    """Of each name the number of the first pattern that is found in it; `written` is how errors show the patterns.
+
+    Raises UsageError for what is no pattern, and for a pattern that decides about none of the names.
+    """
     rules = [_compiled(field, pattern) for pattern in patterns]
-    return [next((index for index, rule in enumerate(rules) if rule.search(name)), None) for name in names]
+    decided = [next((index for index, rule in enumerate(rules) if rule.search(name)), None) for name in names]
+    for index, (rule, shown) in enumerate(zip(rules, written or patterns, strict=True)):
+        if index not in decided:
+            raise UsageError(f'{field}={shown!r}: {_unused(rule, names)}')
+    return decided
 
 
 def _compiled(field: str, pattern: str) -> re.Pattern[str]:
@@ -85,9 +89,7 @@ def _compiled(field: str, pattern: str) -> re.Pattern[str]:
         raise UsageError(f'{field}={pattern!r}: not a regular expression: {error}') from None
 
 
-def unused(field: str, pattern: str, names: Sequence[str]) -> str:
-    """What is wrong with a pattern that decides about none of the names."""
-    rule = _compiled(field, pattern.removeprefix('!'))
+def _unused(rule: re.Pattern[str], names: Sequence[str]) -> str:
     if any(rule.search(name) for name in names):
-        return f'{field}={pattern!r}: patterns before it match all that it matches; remove it or put it first'
-    return f'{field}={pattern!r}: matches no parameter; {nearest(pattern, names)}'
+        return 'patterns before it match all that it matches; remove it or put it first'
+    return f'matches no parameter; {nearest(rule.pattern, names)}'

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from lmjax.config import UsageError
-from lmjax.optim.masks import first_match, is_stacked, paths, unused
+from lmjax.optim.masks import first_match, is_stacked, paths
 from lmjax.parallel.sharding import is_axes
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ def pattern_rates(rules: Sequence[str], axes: Tree) -> Tree:
     parsed = [parse_rule(rule) for rule in rules]
     names = paths(axes)
     decided = first_match('optim.rates', [pattern for pattern, _ in parsed], names)
-    for index, (pattern, _) in enumerate(parsed):
-        if index not in decided:
-            raise UsageError(unused('optim.rates', pattern, names))
     factors = [1.0 if index is None else parsed[index][1] for index in decided]
     return jax.tree.unflatten(jax.tree.structure(axes, is_leaf=is_axes), factors)
 

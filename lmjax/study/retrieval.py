@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmjax.config import require
-from lmjax.data.rows import check_columns, read_rows
-from lmjax.data.sources import Share, matching_files, parse_share
+from lmjax.data.rows import check_columns, chosen_rows
+from lmjax.data.sources import matching_files, parse_columns
 
 
 def read_queries(data: str) -> tuple[list[str], list[str], list[list[int]]]:
@@ -16,9 +16,7 @@ def read_queries(data: str) -> tuple[list[str], list[str], list[list[int]]]:
 
     Raises UsageError for a file or a column that is not there, or a row without a query or a text.
     """
-    pattern, _, chosen = data.partition('#')
-    names, at, written = chosen.partition('@')
-    columns, share = names.split(','), parse_share(data, written) if at else Share()
+    pattern, columns, share, _ = parse_columns(data, data)
     require(len(columns) == 2 and all(columns), '--data', data, 'name two columns, as FILE#question,answers')
     queries: list[str] = []
     right: list[list[int]] = []
@@ -26,8 +24,7 @@ def read_queries(data: str) -> tuple[list[str], list[str], list[list[int]]]:
     paths = matching_files(data, pattern)
     for path in paths:
         check_columns(data, path, columns)
-    rows = (row for path in paths for row in read_rows(data, path))
-    for row in (row for number, row in enumerate(rows) if number in share):
+    for row in chosen_rows(data, paths, share):
         query, answers = (row.values.get(column) for column in columns)
         answers = answers if isinstance(answers, list) else [answers]
         sound = all(isinstance(text, str) and text.strip() for text in (query, *answers)) and answers

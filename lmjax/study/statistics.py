@@ -19,6 +19,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def said(self, spec: str = '.4f') -> str:
+        """'0.9170 (0.9080 to 0.9250)', or with signs by spec='+.4f'."""
+        return f'{self.mean:{spec}} ({self.low:{spec}} to {self.high:{spec}})'
+
 
 def mean_interval(values: np.ndarray, *, confidence: float = 0.95) -> Interval:
     """The mean of runs and Student's interval of it (Student 1908); of one run nothing is known but its value: nan."""

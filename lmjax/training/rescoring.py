@@ -110,11 +110,17 @@ def _reading(config: Config, text: str | None, source: str) -> Config:
     """The config as a text is read: a network that goes on with text reads plain text and conversations, whatever taught it."""
     kind, said = config.objective.kind, bool(source) and label_kind(source) == 'said'
     plain = text is not None or (bool(source) and not said)
-    reads = {('causal', said): ('instruct', 'packed'), ('instruct', plain): ('causal', 'windows')}.get((kind, True))
-    if reads is None:
-        return config
-    objective, data = dataclasses.replace(config.objective, kind=reads[0]), dataclasses.replace(config.data, layout=reads[1])
-    return dataclasses.replace(config, objective=objective, data=dataclasses.replace(data, buckets=0))
+    if kind == 'causal' and said:
+        return _as_read(config, 'instruct', 'packed')
+    return _as_read(config, 'causal', 'windows') if kind == 'instruct' and plain else config
+
+
+def _as_read(config: Config, kind: str, layout: str) -> Config:
+    objective, data = (
+        dataclasses.replace(config.objective, kind=kind),
+        dataclasses.replace(config.data, layout=layout, buckets=0),
+    )
+    return dataclasses.replace(config, objective=objective, data=data)
 
 
 def _check_labels(config: Config, text: str | None, source: str) -> None:

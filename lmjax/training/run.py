@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -181,15 +182,15 @@ def _by_gradient(
 ) -> tuple[Outcome, Callable[[Tree], Tree]]:
     """The outcome, and what makes parameters of the whole network of those that were learned."""
     vocab_size, adapts = corpus.tokenizer.vocab_size, bool(config.adapt.kind)
-    bare = bare_network(config, vocab_size)
-    base = start(bare) if start and adapts else None
+    given = functools.partial(start, bare_network(config, vocab_size)) if start else lambda: None
+    base = given() if adapts else None
     if program is None or program.model.vocab_size != vocab_size:
         program = assemble(config, vocab_size, teacher, base)
     count = f'{count_params(program.like.params):,} parameters' + (f' beside {count_params(base):,}' if adapts else '')
     say(f'{config.name}: {count}, {describe(program.mesh)}, vocabulary {vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        params = start(bare) if start and not adapts else None
+        params = None if adapts else given()
         data, size = config.data, config.train.batch_size
         widths = train_widths(corpus.train, data, seed=config.seed, batch_size=size)
         if len(widths) > 1:

@@ -25,7 +25,7 @@ from lmjax.optim.config import validate as validate_optim
 from lmjax.optim.config import validate_adapt
 from lmjax.parallel.mesh import validate as validate_mesh
 from lmjax.training.config import Config
-from lmjax.training.network import CLASSIFIERS, learned_shapes, network_of, of_rows
+from lmjax.training.network import CLASSIFIERS, base_shapes, learner_of, network_of, of_rows
 
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
@@ -86,7 +86,7 @@ def _validate_network(config: Config, objective: Objective, reads: str) -> None:
     traits = model.traits
     remedy = 'changes weights by gradient, and this network counts; leave it out'
     require(traits.trainable or not config.adapt.kind, 'adapt.kind', config.adapt.kind, remedy)
-    learned_shapes(config, model)  # refuses patterns that find nothing
+    learner_of(config, model, base_shapes(config, model.vocab_size) if config.adapt.kind else None)  # refuses idle patterns
     for trait in objective.needs:
         field = 'reads' if objective.taught and trait != 'trainable' else 'kind'
         require(getattr(traits, trait), f'objective.{field}', getattr(config.objective, field), LACKING[trait])
