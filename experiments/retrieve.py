@@ -18,7 +18,7 @@ from absl import flags
 
 import lmjax
 from experiments import cli
-from lmjax.study.ranking import RANK_SCORES, ranks
+from lmjax.ops.ranking import RANK_SCORES, ranks
 from lmjax.study.retrieval import overlap, read_queries
 from lmjax.study.statistics import bootstrap_mean, paired_difference
 

@@ -17,7 +17,7 @@ from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
-from lmjax.data.texts import answers, tags, texts
+from lmjax.data.texts import answers, matches, tags, texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     **dict.fromkeys(('classify', 'multilabel', 'regress'), texts),
     'tag': tags,
     'instruct': answers,
+    'match': matches,
     'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }
 

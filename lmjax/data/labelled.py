@@ -14,6 +14,7 @@ from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
 
 BETWEEN = '|'  # classes of a text in a cell of a table
+MOST = 9  # texts of a row of those that belong together
 GAP = '\u2423'  # stands for white space within a word
 
 
@@ -69,6 +70,16 @@ def open_tagged(name: str, argument: str) -> Source:
     return open_rows(name, argument, kind='tags', default=default, document=document, texts=(1,))
 
 
+def open_matched(name: str, argument: str) -> Source:
+    """Rows with a text, one that belongs to it, and any number that do not (hard negatives), in columns in this order."""
+
+    def document(texts: list[object], label: object, place: str) -> str | None:
+        return join_label(texts, 'match')
+
+    counts = tuple(range(2, MOST + 1))
+    return open_rows(name, argument, kind='match', default='text,match', document=document, texts=counts, has_label=False)
+
+
 def join_label(texts: list[object], label: str | None) -> str | None:
     """The document of a text, or of two, and a label; a list of strings is a line each. None where one of them is none."""
     lines = ('\n'.join(text) if isinstance(text, list) and strings(text) else text for text in texts)
@@ -117,4 +128,5 @@ OPENERS = {
     'number': open_scored,
     'tags': open_tagged,
     'said': open_chats,
+    'match': open_matched,
 }

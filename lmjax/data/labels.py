@@ -13,8 +13,9 @@ from lmjax.config import UsageError
 from lmjax.data.chats import encode_chats, plain_text
 from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
+from lmjax.data.matches import encode_matches
 from lmjax.data.parallel_text import SIGN
-from lmjax.data.sources import Source, is_two, label_kind
+from lmjax.data.sources import Source, columns_of, is_two, label_kind
 from lmjax.data.store import TokenStore
 from lmjax.data.words import encode_tagged
 
@@ -148,6 +149,13 @@ LABELS = {
         plain=plain_text,
         bounded=True,
     ),
+    'match': Labels(
+        'matched:GLOB#TEXT,MATCH',
+        lambda label: [],
+        lambda found: (),
+        lambda written, classes: list(written),
+        encode=encode_matches,
+    ),
 }
 
 
@@ -187,5 +195,6 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'number': {'labels': np.zeros(texts, np.float32)},
         'tags': {'tags': of_tokens},
         'said': {'tags': of_tokens},
+        'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }
     return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}

@@ -44,7 +44,7 @@ def open_rows(
     pattern, names, chosen, written = parse_columns(name, argument, default=default)
     counts = [count + has_label for count in texts]
     if len(names) not in counts or not all(names):
-        more = ', or two texts and a label' if len(counts) > 1 else ''
+        more = ', or two texts and a label' if has_label and len(counts) > 1 else ''
         wanted = 'two columns' if counts[0] == 2 else 'a column'
         raise bad_source(name, f'{",".join(names)!r} does not name {wanted}', f'put {default.upper()} after #{more}')
     shown, label = (names[:-1], names[-1]) if has_label else (names, '')
@@ -61,7 +61,7 @@ def open_rows(
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {written[1:]}' if written else '')
-    how = {'interleaved': True, 'labels': kind, 'two': len(shown) == 2, 'find': find}
+    how = {'interleaved': True, 'labels': kind, 'two': has_label and len(shown) == 2, 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
 
 

@@ -29,6 +29,7 @@ LABELLED = {
     'scored': 'number',
     'tagged': 'tags',
     'chats': 'said',
+    'matched': 'match',
 }
 
 
@@ -76,8 +77,13 @@ def label_kind(name: str) -> str:
 
 def is_two(name: str) -> bool:
     """Whether the texts with labels of `data.source=name` are two in one."""
+    return label_kind(name) not in ('', 'match') and columns_of(name) == 3
+
+
+def columns_of(name: str) -> int:
+    """How many columns `data.source=name` names; 2 where it leaves that to the default."""
     columns = name.partition('@')[0].partition('#')[2]
-    return bool(label_kind(name)) and columns.count(',') == 2
+    return columns.count(',') + 1 if columns else 2
 
 
 def need_pairs(field: str, name: str, who: str) -> None:

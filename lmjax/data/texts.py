@@ -9,6 +9,7 @@ import numpy as np
 from lmjax.config import choose
 from lmjax.data.chats import SAID
 from lmjax.data.marks import Corruption, Marks
+from lmjax.data.matches import fingerprints, texts_of_row
 from lmjax.data.sourced import texts_of, to_the_left
 from lmjax.data.store import INSIDE, OUTSIDE, TokenStore
 from lmjax.objectives.config import ObjectiveConfig
@@ -41,12 +42,47 @@ def tags(objective: ObjectiveConfig, marks: Marks) -> Corruption:
 
     def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
         ids_BxW, kept_BxW = whole_texts(batch, store)
-        shifted_BxW, _ = to_the_left(np.asarray(batch.labels) - OUTSIDE, kept_BxW, ids_BxW.shape[1])  # where none is kept: 0
-        targets_BxT = stands(shifted_BxW[:, :-1] + OUTSIDE)
+        targets_BxT = stands(along(batch, kept_BxW)[:, :-1])
         inputs, weights_BxT = plain_texts(ids_BxW, kept_BxW), (targets_BxT >= 0).astype(np.float32)
         return Batch(inputs, np.maximum(targets_BxT, 0).astype(np.int32), weights_BxT)
 
     return corrupt
+
+
+def matches(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Each row is texts that belong together, as segments 1, 2, ..., none of which sees another; labels say which are equal.
+
+    Each text is as it would be read by itself. What goes beyond the row is cut, and a row from which a whole text is cut counts
+    for nothing. Targets (zeros) and weights are B x 1, labels B x texts.
+    """
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        ids_BxW, kept_BxW = whole_texts(batch, store)
+        number_BxT, index_T = along(batch, kept_BxW)[:, :-1], np.arange(ids_BxW.shape[1] - 1)[None]
+        count = texts_of_row(store)
+        whole_B = number_BxT.max(axis=1) == count - 1
+        number_BxT = np.where(whole_B[:, None], number_BxT, OUTSIDE)
+        begins_BxT = np.diff(number_BxT, axis=1, prepend=OUTSIDE) != 0
+        positions_BxT = index_T - np.maximum.accumulate(np.where(begins_BxT, index_T, 0), axis=1)
+        real_BxT = number_BxT >= 0
+        ids_BxT = np.where(real_BxT, np.asarray(plain_texts(ids_BxW, kept_BxW).ids), 0).astype(np.int32)
+        inputs = Inputs(
+            ids_BxT,
+            np.where(real_BxT, positions_BxT, 0).astype(np.int32),
+            np.where(real_BxT, number_BxT + 1, 0).astype(np.int32),
+        )
+        weights_Bx1 = whole_B[:, None].astype(np.float32)
+        return Batch(
+            inputs, np.zeros(weights_Bx1.shape, np.int32), weights_Bx1, labels=fingerprints(ids_BxT, number_BxT, count)
+        )
+
+    return corrupt
+
+
+def along(batch: Batch, kept_BxW: np.ndarray) -> np.ndarray:
+    """The tags of what is kept of each row, from the left, and OUTSIDE; B x W."""
+    shifted_BxW, _ = to_the_left(np.asarray(batch.labels) - OUTSIDE, kept_BxW, kept_BxW.shape[1])  # where none is kept: 0
+    return shifted_BxW + OUTSIDE
 
 
 def answers(objective: ObjectiveConfig, marks: Marks) -> Corruption:

@@ -24,7 +24,7 @@ class ObjectiveConfig:
     balanced: bool = False  # classify: class_weights are made from the training text, so that no class outweighs another
     pooling: str = 'mean'  # of a text, where it becomes a vector: a row of POOLINGS: mean, first, last, pooler
     word_token: str = 'first'  # tag: which token of a word tells its tag: first, last
-    temperature: float = 0.05  # contrastive: cosines are divided by it
+    temperature: float = 0.05  # contrastive, match: cosines are divided by it
     teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
     reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...
     soft_weight: float = 0.5  # distill: of the teacher's distribution; the rest is the text's. 0: the text alone

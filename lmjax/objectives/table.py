@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 
 from lmjax.config import choose
-from lmjax.objectives import classification, contrastive, distillation, likelihood, multilabel, regression, tagging
+from lmjax.objectives import classification, contrastive, distillation, likelihood, matching, multilabel, regression, tagging
 
 if TYPE_CHECKING:
     from lmjax.objectives.config import ObjectiveConfig
@@ -101,6 +101,17 @@ OBJECTIVES = {
         report=tagging.report,
         reported=('classes',),
         check=tagging.check,
+    ),
+    'match': Objective(
+        matching.loss,
+        separable=False,
+        in_order=False,
+        needs=('trainable',),
+        labels='match',
+        scalars=('temperature',),
+        settings=('pooling',),
+        scores=matching.SCORES,
+        report=matching.report,
     ),
     'instruct': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), labels='said'),
     'distill': Objective(

@@ -26,23 +26,26 @@ def mean(output: Output, real_BxT: Array) -> Any:
 
 def first(output: Output, real_BxT: Array) -> Any:
     """The first token's."""
-    return output.hidden[:, 0]
+    return _at(output, jnp.argmax(real_BxT, axis=1))
 
 
 def last(output: Output, real_BxT: Array) -> Any:
     """The last token's, which is the one that has seen the text where a network is causal."""
-    index_B = real_BxT.sum(1) - 1
+    return _at(output, real_BxT.shape[1] - 1 - jnp.argmax(real_BxT[:, ::-1], axis=1))
+
+
+def _at(output: Output, index_B: Array) -> Any:
     return jnp.take_along_axis(output.hidden, index_B[:, None, None], axis=1)[:, 0]
 
 
 def pooled(output: Output, real_BxT: Array) -> Any:
-    """The pooler's."""
+    """The pooler's, which knows the row as a whole alone."""
     if output.pooled is None:
         raise UsageError("pooling='pooler': this network has no pooler; choose one of: mean, first, last")
     return output.pooled
 
 
-# name -> (output, real_BxT bool, which tokens are no padding: the first ones of each row) -> B x D
+# name -> (output, real_BxT bool, which tokens of each row are the text) -> B x D
 POOLINGS: dict[str, Callable[[Output, Any], Any]] = {'mean': mean, 'first': first, 'last': last, 'pooler': pooled}
 
 

@@ -17,6 +17,7 @@ SCORES = {
     'perplexity': Score(),
     'bits_per_byte': Score(),
     'accuracy': Score(higher=True),
+    'mrr': Score(higher=True),
     'f1': Score(higher=True),
     'mcc': Score(higher=True),
     'micro_f1': Score(higher=True),

@@ -60,6 +60,8 @@ def validate(config: Config) -> None:
     if config.objective.pairs:
         _validate_pairs(config)
     _validate_teacher(config)
+    if not objective.separable:
+        _validate_batch(config)
     if config.objective.kind == 'contrastive':
         _validate_contrastive(config)
     _validate_labelled(config, objective.labels)
@@ -93,7 +95,7 @@ def _validate_network(config: Config, objective: Objective, reads: str) -> None:
     remedy = 'gives this network no source to read; use spans, denoise or seq2seq'
     field = 'reads' if objective.taught else 'kind'
     require('sourced' in objective.needs or not traits.sourced, f'objective.{field}', reads, remedy)
-    pools = config.objective.kind == 'contrastive' or CLASSIFIERS.get(objective.labels) is of_rows
+    pools = 'pooling' in objective.settings or CLASSIFIERS.get(objective.labels) is of_rows
     if pools and traits.causal:
         remedy = 'the first token of this network has seen nothing of a text; choose mean or last, or set model.causal=false'
         pooling = config.objective.pooling
@@ -164,15 +166,21 @@ def _validate_pooling(config: Config) -> None:
 
 
 def _validate_contrastive(config: Config) -> None:
-    o, train = config.objective, config.train
     _validate_pooling(config)
-    require(o.temperature > 0, 'objective.temperature', o.temperature, 'must be above 0, as 0.05')
     dropout = getattr(config.model, 'dropout', 1.0)  # a network without the field is refused for what it is
     remedy = "objective.kind='contrastive' tells a text by two readings, which dropout alone makes differ; set it to 0.1"
     require(dropout > 0, 'model.dropout', dropout, remedy)
     layout = config.data.layout
     require(layout != 'packed', 'data.layout', layout, "a row must be one text; use 'documents', or 'windows'")
-    require(not train.carry, 'train.carry', True, 'each text is read by itself; set it to false')
+    carry = config.train.carry
+    require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
+
+
+def _validate_batch(config: Config) -> None:
+    o, train = config.objective, config.train
+    require(o.temperature > 0, 'objective.temperature', o.temperature, 'must be above 0, as 0.05')
+    remedy = "takes a row for one text, and objective.kind='match' has several in each; choose mean, first or last"
+    require(o.kind != 'match' or o.pooling != 'pooler', 'objective.pooling', o.pooling, remedy)
     for field in ('batch_size', 'eval_batch_size'):
         rows = getattr(train, field)
         require(rows != 1, f'train.{field}', rows, 'a text is told from others of its batch; use 2 or more')

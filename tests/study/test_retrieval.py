@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.study.ranking import ranks
+from lmjax.ops.ranking import ranks
 from lmjax.study.retrieval import overlap, read_queries
 
 ROWS = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lmjax.study.ranking import RANK_SCORES, ranks
+from lmjax.ops.ranking import RANK_SCORES, ranks
 
 
 def test_the_best_right_candidate_is_ranked_among_the_wrong_ones():
