@@ -261,16 +261,24 @@ class Run:
         sizes = (o.classes, data.seq_len, o.word_token, is_two(data.source))
         return Teller(self.model, self.params, tokenizer, *sizes, self.config.sample)
 
-    def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0) -> dict[str, Any]:
+    def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0, seq_len: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.
 
-        `stride` > 0 slides the window by that many tokens, each token still scored once with more context.
+        `stride` > 0 slides the window by that many tokens, each token still scored once with more context. `seq_len` is how
+        many tokens are read at once, where these are to be fewer than in training, or, by a recurrent network, any number.
+
+        Raises UsageError for texts that cannot be scored, or a `seq_len` beyond what the network can look back on.
         """
         from lmjax.training.rescoring import rescore
 
         self.need_tokenizer()
-        found = rescore(self.config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
-        return {'workdir': self.workdir, **found}
+        most, config = self.context, self.config
+        remedy = f'use 1 to {most}, the most that this network reads at once, or' if most else 'use 1 or more, or'
+        require(0 <= seq_len <= (most or seq_len), 'seq_len', seq_len, f'{remedy} 0 for as many as in training')
+        if seq_len:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, seq_len=seq_len))
+        found = rescore(config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
+        return {'workdir': self.workdir, 'seq_len': config.data.seq_len, **found}
 
     def need_tokenizer(self) -> None:
         """Raises UsageError where there is no tokenizer to read and write text with."""

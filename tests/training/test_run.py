@@ -119,6 +119,16 @@ def test_evaluation_agrees_with_the_logits(make, workdir):
     np.testing.assert_allclose(found['loss_nats'], expected.mean(), rtol=1e-5)
     np.testing.assert_allclose(found['bits_per_byte'], expected.sum() / np.log(2) / 15, rtol=1e-5)
     np.testing.assert_allclose(found['perplexity'], np.exp(expected.mean()), rtol=1e-5)
+    halves = [np.asarray(run.logits(part))[0].astype(np.float64) for part in (ids[:8], ids[8:16])]  # of what each half sees
+    logits = np.concatenate(halves)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    found = run.evaluate(text, seq_len=8)
+    assert found['seq_len'] == 8
+    np.testing.assert_allclose(found['loss_nats'], -log_probs[np.arange(16), ids[1:]].mean(), rtol=1e-5)
+    with pytest.raises(UsageError, match='seq_len=17: use 1 to 16, the most that this network reads at once, or 0'):
+        run.evaluate(text, seq_len=17)
+    with pytest.raises(UsageError, match='seq_len=-1'):
+        run.evaluate(text, seq_len=-1)
 
 
 LSTM = RecurrentConfig(hidden=8, embedding=4, depth=1)
