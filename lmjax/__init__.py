@@ -25,6 +25,7 @@ _WHERE = {
     'SamplingConfig': 'lmjax.generate.config',
     'TransformerConfig': 'lmjax.models.config',
     'RecurrentConfig': 'lmjax.models.config',
+    'GraphConfig': 'lmjax.models.config',
     'NgramConfig': 'lmjax.models.config',
 }
 __all__ = sorted(_WHERE)

@@ -16,7 +16,7 @@ import pytest
 from given_source import given_source
 
 from lmjax.models import build
-from lmjax.models.config import NgramConfig, RecurrentConfig, TransformerConfig
+from lmjax.models.config import GraphConfig, NgramConfig, RecurrentConfig, TransformerConfig
 from lmjax.models.params import count_params
 from lmjax.models.stack import stack_layers, unstack_layers
 from lmjax.ops.flops import count_flops
@@ -77,6 +77,8 @@ NETWORKS = {
     'elman': RecurrentConfig(cell='rnn', embedding=0, hidden=8, depth=1),
     'lstm': RecurrentConfig(cell='lstm', embedding=6, hidden=8, depth=2, initial_state='learned', dropout=0.2),
     'gru': RecurrentConfig(cell='gru', embedding=8, hidden=8, depth=2, tied=True, init='orthogonal', remat='full'),
+    'complex': GraphConfig(scoring='complex', width=8, dropout=0.2),
+    'rotate': GraphConfig(scoring='rotate', width=8, init_scale=2.0),
     'ngram': NgramConfig(order=4),
 }  # fmt: skip
 
@@ -98,6 +100,8 @@ COUNTS = {
     'elman': (11 + 8 + 1) * 8 + 8 * 11 + 11,
     'lstm': 11 * 6 + 4 * 8 * (6 + 8 + 1) + 4 * 8 * (8 + 8 + 1) + 4 * 8 + 8 * 11 + 11,
     'gru': 11 * 8 + 2 * (3 * 8 * (8 + 8 + 1) + 8) + 11,
+    'complex': 2 * 11 * 8,
+    'rotate': 11 * (8 + 4),
 }
 
 HARDLY_TRAINABLE = {'textbook'}  # no residual and no norm: gradients shrink, which is what it is there to show

@@ -12,10 +12,11 @@ from lmjax.data.chats import open_chats
 from lmjax.data.parallel_text import SIGN
 from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
+from lmjax.data.triples import open_triples
+from lmjax.data.words import as_word
 
 BETWEEN = '|'  # classes of a text in a cell of a table
 MOST = 9  # texts of a row of those that belong together
-GAP = '\u2423'  # stands for white space within a word
 
 
 def open_labelled(name: str, argument: str) -> Source:
@@ -94,11 +95,6 @@ def strings(value: object) -> list[str]:
     return parts if isinstance(parts, list) and all(isinstance(part, str) and part for part in parts) else []
 
 
-def as_word(text: str) -> str:
-    """A word without white space in it."""
-    return GAP.join(text.split()) or GAP
-
-
 def written_class(value: object) -> str | None:
     """A label's name; None where it is none."""
     if isinstance(value, bool | int):
@@ -129,4 +125,5 @@ OPENERS = {
     'tags': open_tagged,
     'said': open_chats,
     'match': open_matched,
+    'tail': open_triples,
 }

@@ -120,6 +120,23 @@ def numbered(names: Sequence[str], classes: Sequence[str], *, unit: str) -> np.n
     return np.array([places[name] for name in names], np.int32)
 
 
+def ends_of(label: str) -> list[str]:
+    """The tail and the head of a triple."""
+    told = json.loads(label)
+    return [told['tail'], told['head']]
+
+
+def parse_tails(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """The number of each query's tail and then those of the others that are right, N x K int32, -1 where there are no more."""
+    told, places = [json.loads(label) for label in written], {name: i for i, name in enumerate(classes)}
+    others = [[places[name] for name in one['others'] if name in places] for one in told]
+    tails_NxK = np.full((len(told), 1 + max(map(len, others), default=0)), -1, np.int32)
+    tails_NxK[:, 0] = numbered([one['tail'] for one in told], classes, unit='queries')
+    for row, more in enumerate(others):
+        tails_NxK[row, 1 : 1 + len(more)] = more
+    return tails_NxK
+
+
 def ordered(found: set[str]) -> tuple[str, ...]:
     """Names in order, numbers by their size. Raises UsageError where there is nothing to tell apart."""
     if len(found) < 2:
@@ -149,6 +166,7 @@ LABELS = {
         plain=plain_text,
         bounded=True,
     ),
+    'tail': Labels('triples:GLOB', ends_of, ordered, parse_tails),
     'match': Labels(
         'matched:GLOB#TEXT,MATCH',
         lambda label: [],
@@ -194,6 +212,7 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'classes': {'labels': np.zeros((texts, classes), np.float32)},
         'number': {'labels': np.zeros(texts, np.float32)},
         'tags': {'tags': of_tokens},
+        'tail': {'labels': np.zeros((texts, 1), np.int32)},
         'said': {'tags': of_tokens},
         'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }

@@ -12,6 +12,7 @@ from lmjax.data.shuffle import mixed
 from lmjax.data.special_tokens import SENTINEL, SPECIALS, find_end, find_start, missing, roles_of
 from lmjax.data.store import TokenStore
 from lmjax.data.tokenizers import tokenizer_class
+from lmjax.data.triples import tokens_of
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.types import Batch
 
@@ -31,6 +32,7 @@ class Marks(NamedTuple):
     stops: np.ndarray | None = None  # bool; ends a sentence
     start: int | None = None  # what a decoder's text begins with
     end: int | None = None  # and ends with, as an encoder's
+    classes: np.ndarray | None = None  # int32; where classes are tokens, that of each
 
 
 def marks_of(tokenizer: Tokenizer, objective: ObjectiveConfig) -> Marks:
@@ -38,7 +40,8 @@ def marks_of(tokenizer: Tokenizer, objective: ObjectiveConfig) -> Marks:
     inside, within = tokenizer.word_flags() if objective.whole_words else (None, None)
     stops = tokenizer.sentence_ends() if reading_of(objective) == 'denoise' and objective.shuffle_sentences else None
     ends = find_start(tokenizer), find_end(tokenizer)
-    return Marks(tokenizer.byte_lengths > 0, tokenizer.specials, inside, within, stops, *ends)
+    classes = tokens_of(objective.classes, tokenizer) if objective.kind == 'link' else None
+    return Marks(tokenizer.byte_lengths > 0, tokenizer.specials, inside, within, stops, *ends, classes)
 
 
 def reading_of(objective: ObjectiveConfig) -> str:
@@ -50,7 +53,7 @@ def plain_marks(vocab_size: int, *, sentinels: int = 0) -> Marks:
     """Of no tokenizer, for the shapes of batches alone."""
     every = np.ones(vocab_size, bool)
     roles = (*SPECIALS, *(f'{SENTINEL}{i}' for i in range(sentinels)))
-    return Marks(every, dict.fromkeys(roles, 0), every, every, every, 0, 0)
+    return Marks(every, dict.fromkeys(roles, 0), every, every, every, 0, 0, np.zeros(1, np.int32))
 
 
 def expected_marks(data: DataConfig) -> Marks:

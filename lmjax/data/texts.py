@@ -79,6 +79,26 @@ def matches(objective: ObjectiveConfig, marks: Marks) -> Corruption:
     return corrupt
 
 
+def tails(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Each row is a head and a relation, B x 2, whose target is the token of the tail, B x 1.
+
+    Labels are the tokens that compete with it, B x V bool: all entities but those that are known to be right as well.
+    """
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        assert marks.classes is not None
+        tails_BxK, weights_Bx1 = np.asarray(batch.labels), np.asarray(batch.weights, np.float32)[:, :1]
+        competes_BxV = np.zeros((len(tails_BxK), len(marks.ordinary)), bool)
+        competes_BxV[:, marks.classes] = True
+        rows, columns = np.nonzero(tails_BxK >= 0)
+        competes_BxV[rows, marks.classes[tails_BxK[rows, columns]]] = False
+        own_Bx1 = marks.classes[np.maximum(tails_BxK[:, :1], 0)]
+        np.put_along_axis(competes_BxV, own_Bx1, True, axis=1)
+        return Batch(Inputs(np.asarray(batch.inputs.ids)[:, :2]), own_Bx1, weights_Bx1, labels=competes_BxV)
+
+    return corrupt
+
+
 def along(batch: Batch, kept_BxW: np.ndarray) -> np.ndarray:
     """The tags of what is kept of each row, from the left, and OUTSIDE; B x W."""
     shifted_BxW, _ = to_the_left(np.asarray(batch.labels) - OUTSIDE, kept_BxW, kept_BxW.shape[1])  # where none is kept: 0

@@ -11,6 +11,13 @@ from lmjax.config import UsageError
 from lmjax.data.store import INSIDE, OUTSIDE
 from lmjax.data.tokenizers import Tokenizer
 
+GAP = '\u2423'  # stands for white space within a word
+
+
+def as_word(text: str) -> str:
+    """A word without white space in it."""
+    return GAP.join(text.split()) or GAP
+
 
 def word_encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]:
     """A function: words -> ids, and of each id the number of the word that it begins, INSIDE or OUTSIDE; both int32.

@@ -15,6 +15,7 @@ import numpy as np
 from lmjax.config import require
 from lmjax.data.parallel_text import SIGN, encode_two
 from lmjax.data.texts import WORD_TOKENS, types_of
+from lmjax.data.triples import query_of, tokens_of
 from lmjax.data.words import word_encoder
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.generate.targets import tell_targets
@@ -24,6 +25,8 @@ from lmjax.types import Inputs, Model
 if TYPE_CHECKING:
     from lmjax.generate.config import SamplingConfig
     from lmjax.types import Tree
+
+FIRST = 10  # tails of which probabilities are said
 
 
 class Teller(NamedTuple):
@@ -100,6 +103,16 @@ def read_targets(teller: Teller, texts: Sequence[str]) -> list[str]:
     return tell_targets(teller.model, teller.params, teller.tokenizer, whole, teller.sampling, context=teller.context)
 
 
+def read_tails(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
+    """Probabilities of the entities as the tail of each text, HEAD<TAB>RELATION."""
+    tokens_C = tokens_of(teller.classes, teller.tokenizer)
+
+    def read(ids_Bx2: np.ndarray, lengths_B: np.ndarray) -> Any:
+        return _next_token(teller.model, teller.params, ids_Bx2, tokens_C)
+
+    return read_rows(read, [query_of(text, teller.tokenizer) for text in texts], 2)
+
+
 def read_words(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
     """Probabilities of the tags of each word (parted by white space), words x tags; a longer text is read part by part."""
     encode, stands = word_encoder(teller.tokenizer), WORD_TOKENS[teller.word_token]
@@ -134,6 +147,17 @@ def _row_logits(apply: Any, params: Tree, inputs: Inputs, *, finish: Any) -> Any
 @partial(jax.jit, static_argnames=('apply',))
 def _token_logits(apply: Any, params: Tree, ids_BxT: Any, lengths_B: Any) -> Any:
     return jax.nn.softmax(apply(params, padded_inputs(ids_BxT, lengths_B)).token_logits)
+
+
+def _next_token(model: Model, params: Tree, ids_BxT: Any, tokens_C: Any) -> Any:
+    hidden_Bx1xD = model.apply(params, Inputs(ids_BxT)).hidden[:, -1:]
+    return jax.nn.softmax(model.score(params, hidden_Bx1xD)[:, 0, tokens_C])
+
+
+def likeliest(probs_C: np.ndarray, classes: Sequence[str], text: str) -> dict[str, Any]:
+    """The names of the FIRST most probable, with their probabilities."""
+    first = np.argsort(-probs_C, kind='stable')[:FIRST]
+    return {'probabilities': by_name(probs_C[first], [classes[i] for i in first])}
 
 
 def by_name(values: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
@@ -204,6 +228,14 @@ ANSWERS: Mapping[str, Answer] = {
         more=spans_said,
         written=lambda label: label.split(' '),
         loss=surprise_of_tags,
+    ),
+    'tail': Answer(
+        name='tail',
+        read=read_tails,
+        said=lambda probs_C, classes: classes[int(probs_C.argmax())],
+        more=likeliest,
+        written=lambda label: json.loads(label)['tail'],
+        loss=lambda probs_C, tails: surprise(probs_C[tails[0]]),
     ),
     'target': Answer(
         name='target',

@@ -12,6 +12,7 @@ from lmjax.types import Model
 MODELS = {
     'transformer': 'lmjax.models.transformer:build',
     'recurrent': 'lmjax.models.recurrent:build',
+    'graph': 'lmjax.models.graph:build',
     'ngram': 'lmjax.models.ngram:build',
 }
 

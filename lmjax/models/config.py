@@ -82,10 +82,22 @@ class RecurrentConfig:
 
 
 @dataclasses.dataclass
+class GraphConfig:
+    """Vectors of entities, and relations that lead from one to another."""
+
+    kind: str = 'graph'
+    scoring: str = 'complex'  # SCORINGS: transe, distmult, complex, rotate
+    width: int = 256  # numbers of an entity; a complex one is two
+    dropout: float = 0.0  # of entities and relations that are read
+    n3: float = 0.0  # weight of the cubes of their numbers in the loss (Lacroix et al. 2018)
+    init_scale: float = 1.0
+
+
+@dataclasses.dataclass
 class NgramConfig:
     kind: str = 'ngram'
     order: int = 5
     smoothing: str = 'kneser_ney'  # interpolated, one discount an order
 
 
-ModelConfig = TransformerConfig | RecurrentConfig | NgramConfig
+ModelConfig = TransformerConfig | RecurrentConfig | GraphConfig | NgramConfig

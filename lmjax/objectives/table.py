@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 
 from lmjax.config import choose
-from lmjax.objectives import classification, contrastive, distillation, likelihood, matching, multilabel, regression, tagging
+from lmjax.objectives import (
+    classification,
+    contrastive,
+    distillation,
+    likelihood,
+    link,
+    matching,
+    multilabel,
+    regression,
+    tagging,
+)
 
 if TYPE_CHECKING:
     from lmjax.objectives.config import ObjectiveConfig
@@ -101,6 +111,15 @@ OBJECTIVES = {
         report=tagging.report,
         reported=('classes',),
         check=tagging.check,
+    ),
+    'link': Objective(
+        link.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable', 'causal'),
+        labels='tail',
+        scores=link.SCORES,
+        report=link.report,
     ),
     'match': Objective(
         matching.loss,

@@ -18,6 +18,7 @@ SCORES = {
     'bits_per_byte': Score(),
     'accuracy': Score(higher=True),
     'mrr': Score(higher=True),
+    **{f'hits@{count}': Score(higher=True) for count in (1, 3, 10)},
     'f1': Score(higher=True),
     'mcc': Score(higher=True),
     'micro_f1': Score(higher=True),

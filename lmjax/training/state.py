@@ -16,6 +16,7 @@ from lmjax.types import Array, HParams, Model, Tree
 _ALWAYS = ('learning_rate', 'beta1', 'beta2', 'momentum')
 _WHEN_ON = {
     'dropout': 'model',
+    'n3': 'model',
     'label_smoothing': 'objective',
     'z_loss': 'objective',
     'weight_decay': 'optim',

@@ -143,6 +143,9 @@ def _validate_labelled(config: Config, labels: str) -> None:
         data.layout in layouts, 'data.layout', data.layout, f'{who} reads whole texts; use {" or ".join(map(repr, layouts))}'
     )
     require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
+    if labels == 'tail':
+        require(data.tokenizer == 'word', 'data.tokenizer', data.tokenizer, f"{who} has a token for each name; use 'word'")
+        require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} reads a head and a relation; use 2 or more')
     if labels != 'tags':
         _validate_pooling(config)
     choose(WORD_TOKENS, o.word_token, 'objective.word_token')
@@ -155,7 +158,11 @@ def _validate_labelled(config: Config, labels: str) -> None:
     require(fits, 'objective.class_weights', o.class_weights, f'give one for each of objective.classes={o.classes}, 0 or more')
 
 
-LABEL_FIELDS = {'classes': ('class', 'classes', 'tags'), 'class_weights': ('class',), 'balanced': ('class',)}  # who reads them
+LABEL_FIELDS = {
+    'classes': ('class', 'classes', 'tags', 'tail'),
+    'class_weights': ('class',),
+    'balanced': ('class',),
+}  # who reads them
 
 
 def _validate_pooling(config: Config) -> None:
