@@ -132,8 +132,8 @@ def apply(
 ) -> Output:
     """Hidden is the vector to which each token leads, B x T x D; a path begins where the segment changes.
 
-    With `hparams['n3']` an auxiliary loss is that multiple of the sum of |x|^3 over the numbers of the entities and relations that
-    are read (Lacroix et al. 2018, eq. 6; of the tail it is left to the query that asks the other way round).
+    With `hparams['n3']` an auxiliary loss is that multiple of the sum of |x|^3 over the numbers of the entities and relations
+    that are read (Lacroix et al. 2018, eq. 6; of the tail it is left to the query that asks the other way round).
     """
     ids_BxT = jnp.asarray(inputs.ids)
     before = init_cache(config, params, len(ids_BxT)) if cache is None else cache
