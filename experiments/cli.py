@@ -75,9 +75,14 @@ def read_text(flag: str, path: str) -> str:
 
 def write_rows(flag: str, path: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes a JSON object a line. Raises UsageError, with the flag, where the file cannot be written."""
+    write_text(flag, path, ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+
+
+def write_text(flag: str, path: str, text: str) -> None:
+    """Writes UTF-8. Raises UsageError, with the flag, where the file cannot be written."""
     try:
         with open(path, 'w', encoding='utf-8') as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
+            file.write(text)
     except OSError as error:
         raise UsageError(f'--{flag}={path!r}: cannot be written ({error.strerror}); name a file in a folder there is') from None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lmjax.generate.answers import Teller
     from lmjax.generate.config import SamplingConfig
+    from lmjax.interop.harness import Examinee
     from lmjax.types import Array, Model, Teacher, Tree
 
 LONG_PREPARATION = 1.5  # seconds; text that is bad, small or kept from last time is dealt with by then, and nothing compiled
@@ -279,6 +280,28 @@ class Run:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, seq_len=seq_len))
         found = rescore(config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
         return {'workdir': self.workdir, 'seq_len': config.data.seq_len, **found}
+
+    def harness(self, tasks: str, *, limit: int = 0, shots: int | None = None, chat: bool = False) -> dict[str, Any]:
+        """What lm-evaluation-harness reports of tasks: a folder of its YAML files, such a file, or its own by name.
+
+        `limit` texts of each (0: all), with `shots` solved ones before (None: as the task says), in the checkpoint's chat
+        template if `chat`. Each answer is in `samples`; `interop.harness.language_model` is for the harness's own functions.
+
+        Raises:
+          UsageError: a network that does not go on with text, no such task, or lm_eval is missing.
+        """
+        from lmjax.interop.harness_tasks import run_tasks
+
+        return run_tasks(self.examinee, tasks, limit=limit, shots=shots, chat=chat, name=self.workdir)
+
+    @property
+    def examinee(self) -> Examinee:
+        """The network as lm-evaluation-harness asks it."""
+        from lmjax.interop.harness import Examinee
+
+        self.need_tokenizer()
+        whole = self.reader is not self.model
+        return Examinee(self.model, self.params, self.tokenizer, context=self.context, opens=whole)
 
     def need_tokenizer(self) -> None:
         """Raises UsageError where there is no tokenizer to read and write text with."""

@@ -48,6 +48,7 @@ OWNERS = {
     'rouge_score': ('lmjax/study/text_scores.py',),
     'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
+    'lm_eval': ('lmjax/interop/harness.py', 'lmjax/interop/harness_tasks.py'),
 }
 # Configs are shared vocabulary: dataclasses without behaviour, which any layer may name.
 CONFIGS = tuple(f'lmjax.{folder}.config' for folder in ('data', 'models', 'optim', 'objectives', 'generate', 'parallel'))
@@ -67,6 +68,7 @@ HEAVY_AT_TOP = (
     'sacrebleu',
     'rouge_score',
     'huggingface_hub',
+    'lm_eval',
 )
 FILES = sorted((ROOT / 'lmjax').rglob('*.py'))
 

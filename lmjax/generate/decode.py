@@ -56,19 +56,22 @@ def stream(
     chunk: int = 8,
     stop_ids: Sequence[int] = (),
     sources: Sequence[np.ndarray] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """New tokens of every prompt as they come: int32 arrays (B, n), `max_new_tokens` columns in all.
 
     sources: what an encoder-decoder reads for each prompt, which is then what its decoder begins with.
     context: the most tokens that the network may read at once (None or 0: no limit; recurrent networks have none anyway).
     stop_ids: a row that draws one of these is done and yields STOPPED (-1) from then on; when all are done the stream ends.
-    Row i draws token j with a key made of the seed, i and j. Raises UsageError for bad settings, before anything is computed.
+    numbers: the number of each row, below 2 ** 32; None: its index.
+    Row i draws token j with a key made of the seed, its number and j. Raises UsageError for bad settings, before
+    anything is computed.
     """
     validate(sampling)
     rows = check_prompts(model, prompts)
     limit = 0 if model.traits.recurrent else context or 0
     require(limit != 1, 'context', limit, 'must be at least 2 tokens')
-    keys_B = row_keys(sampling.seed, rows=len(rows))
+    keys_B = row_keys(sampling.seed, np.arange(len(rows)) if numbers is None else np.asarray(numbers))
     source = pad_sources(model, sources, rows=len(rows), limit=limit)
     job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32), source)
     return _stream(job, rows, sampling.max_new_tokens)
@@ -209,11 +212,15 @@ def _draw(
     return State(out.cache, token_B, position_B, seen_BxV, step + 1)
 
 
-@partial(jax.jit, static_argnames=('rows',))
-def row_keys(seed: int, *, rows: int) -> jax.Array:
-    """A key for each row, which does not depend on how many there are."""
+def row_keys(seed: int, numbers_B: np.ndarray) -> jax.Array:
+    """A key for each row, made of its number, which does not depend on the others."""
+    return _row_keys(seed, numbers_B.astype(np.uint32))
+
+
+@jax.jit
+def _row_keys(seed: int, numbers_B: Any) -> jax.Array:
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b'sample'))
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(root, jnp.arange(rows))
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(root, numbers_B)
 
 
 def window_start(start: int, length: int, *, limit: int) -> int:

@@ -6,7 +6,7 @@ over the parts of a split it stays the same, and exp of it over all continuation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +46,34 @@ def continuation_likelihoods(
     read = partial(_told, model.apply, model.score, params)
     told = read_rows(read, rows, context + 1 if context else None)
     return [_likelihood(row[: len(ids) - 1][-len(after) :]) for row, ids, (_, after) in zip(told, rows, pairs, strict=True)]
+
+
+def text_likelihoods(
+    model: Model, params: Tree, rows: Sequence[Sequence[int]], *, start: int, context: int | None = None
+) -> list[float]:
+    """The log-likelihood of each whole text of ids after the token that begins one, in nats; 0 of a text without a token.
+
+    Each token is scored exactly once. A text that is longer than the network's context is read in windows of that size, as
+    lm-evaluation-harness does: each begins with the last token of the one before, and the last window is as long as the others.
+
+    Raises:
+      UsageError: as `continuation_likelihoods`.
+    """
+    windows = [(i, *window) for i, row in enumerate(rows) for window in rolling_windows(row, start, context)]
+    found = continuation_likelihoods(model, params, [(before, after) for _, before, after in windows], context=context)
+    sums = [0.0] * len(rows)
+    for (i, *_), each in zip(windows, found, strict=True):
+        sums[i] += each.log_likelihood
+    return sums
+
+
+def rolling_windows(row: Sequence[int], start: int, context: int | None) -> Iterator[tuple[list[int], list[int]]]:
+    """Pairs of a context and what is scored after it; a network reads at most `context` tokens of the two but the last."""
+    ids = [start, *row]
+    size = context or len(row)
+    for done in range(0, len(row), size or 1):
+        end = min(done + size, len(row))
+        yield ids[max(end - size, 0) : done + 1], ids[done + 1 : end + 1]
 
 
 def _check(model: Model, before: Sequence[int], after: Sequence[int], context: int | None) -> None:

@@ -38,7 +38,7 @@ def literally(network, prompt, sampling, *, row, context=None):
         window = ids[start:]
         seen = np.isin(np.arange(V), ids)[None]
         logits = table[summary(window, range(len(window)))][None]
-        key = jax.random.fold_in(row_keys(sampling.seed, rows=row + 1)[row], step)
+        key = jax.random.fold_in(row_keys(sampling.seed, np.arange(row + 1))[row], step)
         ids.append(int(draw(logits, seen, knobs_of(sampling), key[None])[0]))
     return ids[len(prompt) :]
 
@@ -130,7 +130,7 @@ def test_real_networks_equal_the_literal_loop(kind):
             if len(ids) - start > length:
                 start = len(ids) - context // 2
             window = np.array([(ids[start:] + [0] * length)[:length]], np.int32)
-            key = jax.random.fold_in(row_keys(DRAWN.seed, rows=2)[row], step)
+            key = jax.random.fold_in(row_keys(DRAWN.seed, np.arange(2))[row], step)
             seen = np.isin(np.arange(V), ids)[None]
             ids.append(int(draw(logits_at(window, len(ids) - start - 1), seen, knobs_of(DRAWN), key[None])[0]))
         assert got[row].tolist() == ids[len(prompt) :]

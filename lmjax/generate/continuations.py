@@ -1,0 +1,73 @@
+"""What follows each of many prompts, in few programs."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lmjax.config import require
+from lmjax.generate.decode import stream
+from lmjax.generate.text import Continuation
+
+if TYPE_CHECKING:
+    from lmjax.generate.config import SamplingConfig
+    from lmjax.types import Model, Tree
+
+ROWS = 16  # prompts of one stream
+
+
+def continue_prompts(
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    prompts: Sequence[np.ndarray],
+    sampling: SamplingConfig,
+    *,
+    context: int | None = None,
+) -> list[str]:
+    """The text after each prompt, given as ids, up to a stop string, the end of the document or `max_new_tokens`.
+
+    Prompts of like length travel together. What is drawn for a prompt depends on the seed, its ids and how many equal ones
+    stand before it, and on nothing else. Where a prompt and what is new exceed the context the prompt loses its first tokens,
+    at most so many that half of the context remains.
+
+    Raises:
+      UsageError: a network without a cache or that reads a source, a prompt without a token, or bad settings.
+    """
+    require(not model.traits.sourced, 'model', 'encoder-decoder', 'reads a source beside the text; take a decoder')
+    require(sampling.num_beams == 1, 'num_beams', sampling.num_beams, 'many prompts are not searched with beams; leave it out')
+    numbers = draw_numbers(prompts)
+    room = max(context - sampling.max_new_tokens, context // 2) if context else None
+    kept = [prompt[-room:] if room else prompt for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(kept[i]))
+    found = [''] * len(prompts)
+    for begin in range(0, len(order), ROWS):
+        part = order[begin : begin + ROWS]
+        filled = [*part, *part[:1] * ((1 << (len(part) - 1).bit_length()) - len(part))]
+        rows = [Continuation(tokenizer, kept[i], sampling.stop) for i in filled]
+        asked: dict[str, Any] = {'context': context, 'stop_ids': tokenizer.end_ids, 'numbers': [numbers[i] for i in filled]}
+        for tokens_Bxn in stream(model, params, [kept[i] for i in filled], sampling, **asked):
+            for row, tokens in zip(rows, tokens_Bxn, strict=True):
+                for token in tokens:
+                    row.push(int(token))
+            if all(row.finish for row in rows):
+                break
+        for i, row in zip(part, rows, strict=False):
+            row.close()
+            found[i] = row.text
+    return found
+
+
+def draw_numbers(prompts: Sequence[np.ndarray]) -> list[int]:
+    """A number for each prompt, of its ids and of how many equal ones stand before it."""
+    before: Counter[bytes] = Counter()
+    numbers = []
+    for prompt in prompts:
+        spelled = np.asarray(prompt, np.int32).tobytes()
+        numbers.append(zlib.crc32(spelled + before[spelled].to_bytes(4)))
+        before[spelled] += 1
+    return numbers
