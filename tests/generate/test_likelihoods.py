@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.generate.likelihoods import continuation_likelihoods
+from lmjax.generate.likelihoods import continuation_likelihoods, rolling_windows, text_likelihoods
 from lmjax.models import build
 from lmjax.models.config import RecurrentConfig, TransformerConfig
 from lmjax.types import Inputs
@@ -78,3 +78,34 @@ def test_a_long_context_keeps_its_end(network):
 def test_what_cannot_be_scored_is_refused(network, pair, words):
     with pytest.raises(UsageError, match=words):
         continuation_likelihoods(*network, [pair], context=CONTEXT)
+
+
+@pytest.mark.parametrize('size', [1, 11, 12, 13, 24, 31])
+def test_windows_score_each_token_once_with_all_the_context_there_is(size):
+    row, scored = DRAW.integers(1, SIZE, size).tolist(), []
+    windows = list(rolling_windows(row, 0, CONTEXT))
+    for before, after in windows:
+        done = len(scored)
+        read = [*before, *after][:-1]
+        assert read == [0, *row][max(done + len(after) - CONTEXT, 0) : done + len(after)]
+        scored += after
+    assert scored == row
+    assert len(windows) == -(-size // CONTEXT)
+
+
+def test_a_text_is_as_likely_as_its_windows_together(network):
+    texts = [DRAW.integers(0, SIZE, size).tolist() for size in (0, 5, 30, 12)]
+    limit = None if network[0].traits.recurrent else CONTEXT
+    found = text_likelihoods(*network, texts, start=2, context=limit)
+    alone = [text_likelihoods(*network, [text], start=2, context=limit)[0] for text in texts[::-1]][::-1]
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+    assert found[0] == 0
+    np.testing.assert_allclose(found[1], total(network, ([2], texts[1])), rtol=1e-5)
+    np.testing.assert_allclose(found[3], total(network, ([2], texts[3])), rtol=1e-5)
+    if limit:
+        row = texts[2]
+        parts = ([2], row[:12]), ([row[11]], row[12:24]), (row[17:24], row[24:])
+        np.testing.assert_allclose(found[2], total(network, *parts), rtol=1e-5)
+    else:  # one token after the other, each given all before it
+        steps = [continuation_likelihoods(*network, [([2, *texts[2][:i]], [texts[2][i]])]) for i in range(30)]
+        np.testing.assert_allclose(found[2], sum(step[0].log_likelihood for step in steps), rtol=1e-5)
