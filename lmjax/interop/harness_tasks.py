@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmjax.config import UsageError, first_line, require
+from lmjax.data.chat import need_chat
 from lmjax.interop.harness import Examinee, language_model, library
 
 DRAWS = 1000  # for the standard error of a score that is no mean, by bootstrap
@@ -32,6 +33,8 @@ def run_tasks(
     require(limit >= 0, 'limit', limit, 'must not be negative; 0 takes all texts')
     require(shots is None or shots >= 0, 'shots', shots, 'must not be negative; 0 shows none')
     harness = library()
+    if chat:
+        need_chat('tokenizer', examinee.tokenizer)
     manager, names = find_tasks(tasks)
     os.environ.setdefault('DISABLE_MULTIPROC', '1')  # its bootstrap would fork a process that runs jax's threads
     try:
@@ -56,16 +59,19 @@ def find_tasks(tasks: str) -> tuple[Any, list[str]]:
     from lm_eval.tasks import TaskManager
 
     asked = [part for part in tasks.split(',') if part]
+    require(bool(asked), 'tasks', tasks, 'names no task; give a folder of YAML files')
+    for part in asked:
+        is_path = os.sep in part or part.endswith('.yaml')
+        require(not is_path or os.path.exists(part), 'tasks', part, 'no such folder or YAML file')
     folders = [part for part in asked if os.path.isdir(part)]
     manager = TaskManager(include_path=folders, include_defaults=any(not os.path.exists(part) for part in asked))
     names: list[str] = []
     for part in asked:
         found = in_folder(manager, part) if part in folders else [part]
-        require(bool(found), 'tasks', part, 'has no YAML file with a task; see the section on the harness in docs/tasks.md')
+        require(bool(found), 'tasks', part, 'has no YAML file with a task; docs/tasks.md shows one')
         known = part in folders or os.path.isfile(part) or part in manager.all_tasks
         require(known, 'tasks', part, "no such folder or YAML file, and not one of the harness's own tasks")
         names += found
-    require(bool(names), 'tasks', tasks, 'names no task; give a folder of YAML files')
     return manager, names
 
 
