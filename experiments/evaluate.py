@@ -42,7 +42,7 @@ _OUTPUT = flags.DEFINE_string(
     'output', '', "With --harness: a file for the results; by default harness.json in a run's folder."
 )
 
-OF_TEXTS: tuple[flags.FlagHolder, ...] = (_DATA, _STRIDE)
+OF_TEXTS: tuple[flags.FlagHolder, ...] = (_DATA, _STRIDE, _SEQ_LEN)
 OF_TASKS: tuple[flags.FlagHolder, ...] = (_TASKS, _LIMIT, _SHOTS, _CHAT, _OUTPUT)
 
 
@@ -61,8 +61,8 @@ def main(_: Sequence[str]) -> int:
 
 def refuse_mixed() -> None:
     """Raises UsageError for flags of the one way to evaluate beside the other."""
-    if _HARNESS.value and not _TASKS.value:
-        raise lmjax.UsageError('--tasks: missing; name a folder of YAML files, as in --harness --tasks=tasks/')
+    if _HARNESS.value:
+        cli.need((_TASKS, 'configs/harness'))
     remedy = 'is of no use to tasks; leave it out' if _HARNESS.value else 'is for tasks; add --harness'
     for flag in OF_TEXTS if _HARNESS.value else OF_TASKS:
         if flag.value != flag.default:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lmjax.config import require
 from lmjax.generate.decode import stream
+from lmjax.generate.embed import by_length
 from lmjax.generate.text import Continuation
 
 if TYPE_CHECKING:
@@ -43,23 +44,21 @@ def continue_prompts(
     numbers = draw_numbers(prompts)
     room = max(context - sampling.max_new_tokens, context // 2) if context else None
     kept = [prompt[-room:] if room else prompt for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: len(kept[i]))
-    found = [''] * len(prompts)
-    for begin in range(0, len(order), ROWS):
-        part = order[begin : begin + ROWS]
-        filled = [*part, *part[:1] * ((1 << (len(part) - 1).bit_length()) - len(part))]
-        rows = [Continuation(tokenizer, kept[i], sampling.stop) for i in filled]
-        asked: dict[str, Any] = {'context': context, 'stop_ids': tokenizer.end_ids, 'numbers': [numbers[i] for i in filled]}
-        for tokens_Bxn in stream(model, params, [kept[i] for i in filled], sampling, **asked):
-            for row, tokens in zip(rows, tokens_Bxn, strict=True):
+
+    def write(some: list[int]) -> list[str]:
+        rows = [Continuation(tokenizer, kept[i], sampling.stop) for i in some]
+        asked: dict[str, Any] = {'context': context, 'stop_ids': tokenizer.end_ids, 'numbers': [numbers[i] for i in some]}
+        for tokens_Bxn in stream(model, params, [kept[i] for i in some], sampling, **asked):
+            for row, tokens in zip(rows, tokens_Bxn.tolist(), strict=True):
                 for token in tokens:
-                    row.push(int(token))
+                    row.push(token)
             if all(row.finish for row in rows):
                 break
-        for i, row in zip(part, rows, strict=False):
+        for row in rows:
             row.close()
-            found[i] = row.text
-    return found
+        return [row.text for row in rows]
+
+    return by_length(write, range(len(kept)), ROWS, length=lambda i: len(kept[i]))
 
 
 def draw_numbers(prompts: Sequence[np.ndarray]) -> list[int]:

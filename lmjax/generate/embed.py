@@ -61,10 +61,12 @@ def read_rows(read: Callable[[Any, Any], Any], rows: Sequence[np.ndarray], conte
     return by_length(read_some, ids, ROWS)
 
 
-def by_length(read: Callable[[list[np.ndarray]], Any], rows: Sequence[np.ndarray], size: int) -> list[Any]:
+def by_length(
+    read: Callable[[list[Any]], Any], rows: Sequence[Any], size: int, length: Callable[[Any], int] = len
+) -> list[Any]:
     """What `read` has for each row: those of like length are read together, a power of two of them and at most `size`."""
     found: list[Any] = [None] * len(rows)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    order = sorted(range(len(rows)), key=lambda i: length(rows[i]))
     for begin in range(0, len(order), size):
         part = order[begin : begin + size]
         filled = [*part, *part[:1] * (power_of_two(len(part)) - len(part))]
