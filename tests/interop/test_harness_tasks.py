@@ -64,6 +64,14 @@ metric_list: [{metric: exact_match}]
 KINDS = {'choice': CHOICE, 'rolling': ROLLING, 'ending': ENDING, 'writing': WRITING}
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _quick_compilation():
+    """Small programs that run a few times: compiled in half of the time."""
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)
+
+
 @pytest.fixture(scope='module', params=CONFIGS)
 def run(request):
     config = lmjax.Config(model=CONFIGS[request.param], data=lmjax.DataConfig(seq_len=CONTEXT))
