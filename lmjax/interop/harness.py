@@ -54,7 +54,7 @@ class Examinee:
         require(not opens, 'objective.kind', 'prefix', f'reads a prompt whole; {remedy}')
         self.model, self.params, self.tokenizer, self.context = model, params, tokenizer, context
         self._before = [int(i) for i in tokenizer.edges()[0]]
-        self._start = int(start_ids(tokenizer, '')[0])
+        self._start = first_id(tokenizer)
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """Of each context and continuation the log-likelihood in nats, and whether the continuation is the greedy one.
@@ -115,6 +115,13 @@ class Examinee:
             return text
         said = str(messages[-1]['content']).strip()
         return text[: text.rindex(said) + len(said)]
+
+
+def first_id(tokenizer: Any) -> int:
+    """The token that stands for no context: a chat checkpoint's own, where it names one, else what begins a document."""
+    named = tokenizer.chat.tokens.get('bos_token', '') if tokenizer.chat else ''
+    ids = tokenizer.encode_rendered(named) if named else ()
+    return int(ids[0] if len(ids) == 1 else start_ids(tokenizer, '')[0])
 
 
 def sampling_of(asked: Mapping[str, Any]) -> SamplingConfig:
