@@ -102,10 +102,9 @@ class Examinee:
         return (after[:1], after[1:]) if after[:1] == [self._start] else ([self._start], after)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Ids of a text; `special`: after the tokens that its tokenizer begins every text with, if it does not spell them."""
+        """Ids of a text; `special`: after the tokens that its tokenizer begins every text with, unless it spells the first."""
         ids = [int(i) for i in self.tokenizer.encode_rendered(text)]
-        size = len(self._before)
-        return self._before + ids if special and ids[:size] != self._before else ids
+        return self._before + ids if special and ids[:1] != self._before[:1] else ids
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, answer: bool = True) -> str:
         """A conversation as its checkpoint's chat template writes it; without `answer` the last message is still open."""
@@ -120,7 +119,7 @@ class Examinee:
 def first_id(tokenizer: Any) -> int:
     """The token that stands for no context: a chat checkpoint's own, where it names one, else what begins a document."""
     named = tokenizer.chat.tokens.get('bos_token', '') if tokenizer.chat else ''
-    ids = tokenizer.encode_rendered(named) if named else ()
+    ids: Sequence[int] = tokenizer.encode_rendered(named) if named else []
     return int(ids[0] if len(ids) == 1 else start_ids(tokenizer, '')[0])
 
 

@@ -143,7 +143,7 @@ def test_a_setting_that_there_is_not_is_refused():
         sampling_of({'typical_p': 0.9})
 
 
-def bpe(template=False):
+def bpe(template=''):
     """BPE as a published tokenizer has it, which begins every text with <s> if asked for."""
     import tokenizers
 
@@ -156,24 +156,26 @@ def bpe(template=False):
     )
     library.train_from_iterator([TEXT] * 20, trainer)
     if template:
-        library.post_processor = tokenizers.processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
+        library.post_processor = tokenizers.processors.TemplateProcessing(
+            single=template, special_tokens=[('<s>', 0), ('</s>', 1)]
+        )
     chat = Chat({'default': TEMPLATE}, {})
     return LibraryTokenizer(library.to_str(), ends=[1], chat=chat)
 
 
-@pytest.mark.parametrize('template', [False, True])
+@pytest.mark.parametrize('template', ['', '<s> $A', '<s> </s> $A'])
 def test_a_split_covers_the_whole_text_once(template):
     tokenizer = bpe(template)
     examinee = examined(CONFIGS['lstm'], tokenizer)
     for at in range(1, len(TEXT) - 1):
         before, after = examinee.split(TEXT[:at], TEXT[at:])
         assert before[:1] == [0] or not template
-        assert before.count(0) == template
+        assert before.count(0) == bool(template)
         size = len(TEXT[:at].rstrip())
         assert tokenizer.decode(before) == TEXT[:size]
         if tokenizer.decode(before + after) != TEXT:  # a token that reaches across the seam is scored by what the context lacks
             assert list(tokenizer.encode(TEXT)[: len(before)]) != before
-    assert examinee.split('', TEXT)[0] == ([0] if template else [1])
+    assert examinee.split('', TEXT) == ([0] if template else [1], examinee.encode(TEXT, special=False))
     assert examinee.split('', '<s>the') == (
         ([0], examinee.encode('the', special=False)) if template else ([1], [0, *examinee.encode('the', special=False)])
     )
