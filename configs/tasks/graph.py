@@ -25,8 +25,8 @@ from lmjax.config import choose
 
 MODELS = {
     'transe': GraphConfig(scoring='transe'),
-    'distmult': GraphConfig(scoring='distmult'),
-    'complex': GraphConfig(scoring='complex'),
+    'distmult': GraphConfig(scoring='distmult', dropout=0.3),
+    'complex': GraphConfig(scoring='complex', dropout=0.3),
     'rotate': GraphConfig(scoring='rotate'),
     'transformer': TransformerConfig(width=128, depth=2, heads=4, dropout=0.2),
     'lstm': RecurrentConfig(embedding=128, hidden=128, depth=1, dropout=0.2),
