@@ -252,15 +252,10 @@ class Run:
 
     @property
     def _teller(self) -> Teller:
-        from lmjax.data.parallel_text import with_separator
-        from lmjax.data.sources import is_two
-        from lmjax.generate.answers import Teller
-        from lmjax.objectives.table import objective_of
+        from lmjax.generate.answers import teller_of
 
-        o, data = self.config.objective, self.config.data
-        tokenizer = with_separator(self.tokenizer) if objective_of(o).paired else self.tokenizer
-        sizes = (o.classes, data.seq_len, o.word_token, is_two(data.source))
-        return Teller(self.model, self.params, tokenizer, *sizes, self.config.sample)
+        config = self.config
+        return teller_of(self.model, self.params, self.tokenizer, config.objective, config.data, config.sample)
 
     def evaluate(self, text: str | None = None, *, source: str = '', stride: int = 0, seq_len: int = 0) -> dict[str, Any]:
         """Scores a text, a source such as 'text:books/*.txt', or (by default) the run's validation split.

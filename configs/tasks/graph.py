@@ -24,10 +24,10 @@ from lmjax import (
 from lmjax.config import choose
 
 MODELS = {
-    'transe': GraphConfig(scoring='transe'),
+    'transe': GraphConfig(scoring='transe', width=64),
     'distmult': GraphConfig(scoring='distmult', dropout=0.3),
     'complex': GraphConfig(scoring='complex', dropout=0.3),
-    'rotate': GraphConfig(scoring='rotate'),
+    'rotate': GraphConfig(scoring='rotate', width=64),
     'transformer': TransformerConfig(width=128, depth=2, heads=4, dropout=0.2),
     'lstm': RecurrentConfig(embedding=128, hidden=128, depth=1, dropout=0.2),
 }

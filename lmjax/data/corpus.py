@@ -164,12 +164,7 @@ def build_corpus(
     folder: Path, source: Source, held_out: Source | None, data: DataConfig, tokenizer: Tokenizer | None
 ) -> dict[str, Any]:
     """Writes both streams, the tokenizer and the held-out text into a folder; returns its meta."""
-    train, counts = read_documents(source, data)
-    if held_out is None:
-        train, valid = split_documents(train, data.valid_fraction, interleaved=source.interleaved, whole=source.paired)
-    else:
-        valid, more = read_documents(held_out, data)
-        counts = dict(Counter(counts) + Counter(more))
+    train, valid, counts = parted(source, held_out, data)
     if not train or not valid:
         count = len(train) + len(valid)
         raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
@@ -194,6 +189,25 @@ def build_corpus(
             f'{name}_tokens': streams[name]['tokens'],
         }
     return {'counts': counts, 'streams': streams}
+
+
+def parted(source: Source, held_out: Source | None, data: DataConfig) -> tuple[list[str], list[str], dict[str, int]]:
+    """Documents to train on, those to validate on, and how many were read, kept and dropped."""
+    train, counts = read_documents(source, data)
+    if held_out is None:
+        how = {'interleaved': source.interleaved, 'whole': source.paired}
+        return *split_documents(train, data.valid_fraction, **how), counts
+    valid, more = read_documents(held_out, data)
+    return train, valid, dict(Counter(counts) + Counter(more))
+
+
+def held_out_labels(data: DataConfig, classes: Sequence[str]) -> tuple[list[str], list[str], Any]:
+    """The texts that validate, their labels as they are written, and in numbers."""
+    source = open_source(data.source)
+    held_out = open_held_out(source, data)
+    _, valid, _ = parted(source, held_out, data)
+    valid, _ = told_apart(held_out or source, valid, classes, data)
+    return part_labels(held_out or source, valid, classes)
 
 
 def texts_of(documents: Sequence[str], source: Source) -> list[str]:

@@ -13,12 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.config import require
-from lmjax.data.parallel_text import SIGN, encode_two
+from lmjax.data.config import DataConfig
+from lmjax.data.parallel_text import SIGN, encode_two, with_separator
+from lmjax.data.sources import is_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.triples import query_of, tokens_of
 from lmjax.data.words import word_encoder
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.generate.targets import tell_targets
+from lmjax.objectives.config import ObjectiveConfig
+from lmjax.objectives.table import objective_of
 from lmjax.objectives.tagging import sequence_labeling, spell_spans
 from lmjax.types import Inputs, Model
 
@@ -40,6 +44,15 @@ class Teller(NamedTuple):
     word_token: str = 'first'  # a row of WORD_TOKENS
     two: bool = False  # texts are FIRST<TAB>SECOND
     sampling: SamplingConfig | None = None  # how a target is searched for
+
+
+def teller_of(
+    model: Model, params: Tree, tokenizer: Any, objective: ObjectiveConfig, data: DataConfig, sampling: SamplingConfig
+) -> Teller:
+    """A network that was trained so, asked as it was trained."""
+    tokenizer = with_separator(tokenizer) if objective_of(objective).paired else tokenizer
+    sizes = (objective.classes, data.seq_len, objective.word_token, is_two(data.source))
+    return Teller(model, params, tokenizer, *sizes, sampling)
 
 
 class Answer(NamedTuple):

@@ -133,7 +133,7 @@ def apply(
     """Hidden is the vector to which each token leads, B x T x D; a path begins where the segment changes.
 
     With `hparams['n3']` an auxiliary loss is that multiple of the sum of |x|^3 over the numbers of the entities and relations
-    that are read (Lacroix et al. 2018, eq. 6; of the tail it is left to the query that asks the other way round).
+    that are read (Lacroix et al. 2018, eq. 6); a head counts twice, being the tail of the query that asks the other way.
     """
     ids_BxT = jnp.asarray(inputs.ids)
     before = init_cache(config, params, len(ids_BxT)) if cache is None else cache
@@ -160,7 +160,7 @@ def apply(
 
 
 def cubes(scoring: Scoring, begins_BxT: Array, entities_BxTxD: Array, relations_BxTxR: Array) -> Any:
-    """The sum of |x|^3 over what each token is read as, B x T; angles have none."""
+    """The sum of |x|^3 over what each token is read as, of an entity twice that, B x T; angles have none."""
     size = modulus if scoring.is_complex else jnp.abs
     of_relations = 0.0 if scoring.turns else (size(relations_BxTxR) ** 3).sum(-1)
-    return jnp.where(begins_BxT, (size(entities_BxTxD) ** 3).sum(-1), of_relations)
+    return jnp.where(begins_BxT, 2.0 * (size(entities_BxTxD) ** 3).sum(-1), of_relations)

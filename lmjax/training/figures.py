@@ -30,6 +30,7 @@ def draw(
     curves: Sequence[Curve],
     *,
     label: str,
+    along: str = 'step',
     lines: Mapping[str, float] | None = None,
     width: float = 7,
     height: float = 3.2,
@@ -38,7 +39,7 @@ def draw(
 
     Args:
       name: unique on the page; prefixes every id in the picture.
-      label: what the vertical axis measures, with its unit.
+      label: what the vertical axis measures, with its unit; `along`: what the other one does.
       lines: label -> value of horizontal lines to compare with.
       width, height: inches, 100 pixels each.
     """
@@ -52,7 +53,7 @@ def draw(
     with rc_context(settings):
         figure = Figure(figsize=(width, height), layout='constrained')
         axes = figure.add_subplot()
-        _dress(axes, label)
+        _dress(axes, label, along)
         for curve in curves:
             _plot(axes, curve)
         _horizontal_lines(axes, lines or {})
@@ -61,7 +62,7 @@ def draw(
         axes.set_xlim(0, 1.01 * max(curve.steps[-1] for curve in curves))
         file = io.StringIO()
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
-    return _embed(file.getvalue(), name, f'{label} by step')
+    return _embed(file.getvalue(), name, f'{label} by {along}')
 
 
 def running_mean(values: Sequence[float]) -> np.ndarray:
@@ -78,17 +79,18 @@ def _finite(curve: Curve) -> Curve:
     return curve._replace(steps=[step for step, _ in pairs], values=[value for _, value in pairs])
 
 
-def _dress(axes: Any, label: str) -> None:
+def _dress(axes: Any, label: str, along: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_title(label, loc='left', fontsize=10, color=INK)
-    axes.set_xlabel('step', color=INK)
+    axes.set_xlabel(along, color=INK)
     axes.tick_params(colors=INK, length=0)
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.grid(axis='y', color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: count(step)))
+    if along == 'step':
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: count(step)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
 
 

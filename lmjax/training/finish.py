@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from lmjax.config import UsageError
-from lmjax.data.corpus import Corpus, compressor_lines
+from lmjax.data.corpus import Corpus, compressor_lines, held_out_labels
 from lmjax.data.tokenizers import MASK
+from lmjax.generate.answers import ANSWERS, answers_to, teller_of
 from lmjax.generate.fill import fill_mask
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
@@ -25,6 +26,8 @@ from lmjax.training.scores import SCORES, unit_of
 from lmjax.training.state import hparams_of
 from lmjax.training.workdir import write_json
 from lmjax.types import Model, Tree
+
+READ, WORST = 2000, 10  # held-out texts that are told once more, and those of them that are shown
 
 
 def context_of(config: Config, model: Model) -> int | None:
@@ -48,9 +51,9 @@ def finish(
     with open(os.path.join(workdir, 'samples.txt'), 'w', encoding='utf-8') as file:
         file.write(samples)
     say(samples)
-    write_json(
-        os.path.join(workdir, 'run.json'), {**facts(config, corpus, model, params, records), 'outcome_step': valid.get('step')}
-    )
+    known = facts(config, corpus, model, params, records)
+    errors = worst_errors(config, corpus, model, params)
+    write_json(os.path.join(workdir, 'run.json'), {**known, 'errors': errors, 'outcome_step': valid.get('step')})
     if config.log.report:
         say(f'report: {write_report(workdir)}')
     say(summary(valid))
@@ -97,6 +100,21 @@ def _fillings(config: Config, corpus: Corpus, model: Model, params: Any, prompt:
     found = fill_mask(model, params, corpus.tokenizer, prompt, context=context_of(config, model))
     lines = [', '.join(f'{filling.text!r} {filling.probability:.3f}' for filling in fillings) for fillings in found]
     return [f'--- {prompt!r}\n' + '\n'.join(lines) + '\n']
+
+
+def worst_errors(config: Config, corpus: Corpus, model: Model, params: Tree) -> list[dict[str, Any]]:
+    """Of the held-out texts (the first READ) those with the greatest loss: text, label, what was told, and the loss.
+
+    Empty where nothing is told of a text, or no text is told wrong.
+    """
+    kind = objective_of(config.objective).labels
+    if kind not in ANSWERS or ANSWERS[kind].loss is None:
+        return []
+    texts, written, numbers = held_out_labels(config.data, config.objective.classes)
+    teller = teller_of(model, params, corpus.tokenizer, config.objective, config.data, config.sample)
+    rows = answers_to(teller, kind, texts[:READ], written[:READ], numbers[:READ])
+    wrong = sorted((row for row in rows if row['told'] != row['label']), key=lambda row: -row['loss_nats'])
+    return [{name: row[name] for name in ('text', 'label', 'told', 'loss_nats')} for row in wrong[:WORST]]
 
 
 def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def render(config: Facts, facts: Facts, records: Records, *, samples: str) -> st
         ('Samples', _samples(samples)),
         ('Evaluations', _evaluations(records)),
         ('Classes', _confusion(config, _outcome(facts, records))),
+        ('Calibration', _calibration(_outcome(facts, records))),
+        ('Worst errors', _errors(facts)),
         ('Run', _columns(_run(facts))),
         ('What happened', _events(records)),
         ('Config', _columns(_config(config))),
@@ -216,6 +218,26 @@ def _confusion(config: Facts, outcome: Facts) -> str:
         rows = [[classes[i], classes[j], errors[i, j]] for i, j in most]
         return _grid(('label', 'told as', 'texts'), rows)
     return _grid(('label \\ told as', *classes), [[name, *row] for name, row in zip(classes, counts, strict=True)])
+
+
+def _calibration(outcome: Facts) -> str:
+    """How often what is told with a probability is right (Guo et al. 2017, figure 1)."""
+    bins = outcome.get('calibration') or []
+    if not bins:
+        return ''
+    told, right = ([row[column] for row in bins] for column in (1, 2))
+    curves = [Curve('as often as is told', (0, 1), (0, 1)), Curve('texts', told, right, series=1, marks=True)]
+    picture = draw('calibration', curves, label='share that is right', along='probability of what is told', width=4.5)
+    rows = [[count, f'{probability:.3f}', f'{share:.3f}'] for count, probability, share in bins]
+    return f'<figure>{picture}</figure>' + _grid(('texts', 'mean probability', 'share that is right'), rows)
+
+
+def _errors(facts: Facts) -> str:
+    """The held-out texts of which what they were told was the greatest surprise."""
+    rows = [
+        [row.get(name) for name in ('text', 'label', 'told')] + [f'{row["loss_nats"]:.3f}'] for row in facts.get('errors') or []
+    ]
+    return _grid(('text', 'label', 'told as', 'loss'), rows) if rows else ''
 
 
 def _grid(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:

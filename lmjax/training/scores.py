@@ -21,6 +21,7 @@ SCORES = {
     **{f'hits@{count}': Score(higher=True) for count in (1, 3, 10)},
     'f1': Score(higher=True),
     'mcc': Score(higher=True),
+    'calibration_error': Score(),
     'micro_f1': Score(higher=True),
     'span_f1': Score(higher=True),
     'squared_error': Score('.4f'),

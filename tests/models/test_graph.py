@@ -92,7 +92,7 @@ def test_the_penalty_is_of_cubes_of_what_is_read(scoring):
     amount, share = model.apply(params, Inputs(ids, segments=segments), hparams={'n3': 0.3}).aux['n3']
     size = (lambda x: np.abs(x)) if scoring == 'distmult' else lambda x: np.abs(complex_of(x))
     relation = 0.0 if scoring == 'rotate' else (size(params['relations'][1]) ** 3).sum()
-    np.testing.assert_allclose(amount, (size(params['entities'][0]) ** 3).sum() + relation, rtol=1e-4)
+    np.testing.assert_allclose(amount, 2 * (size(params['entities'][0]) ** 3).sum() + relation, rtol=1e-4)
     assert share == 0.3
     assert not model.apply(params, Inputs(ids)).aux
 

@@ -122,13 +122,40 @@ class Words:
     lossless, unknown_id = True, None
 
 
+BINS = np.zeros((10, 3))
+
+
 def test_scores_of_a_confusion():
     # Two classes: precision 2/3 and 3/4, recall 2/3 and 3/4 (f1 alike); MCC = (TP TN - FP FN) / sqrt of the product of sums.
-    found = classification.report({'weight': 7.0, 'nll': 3.5, 'confusion': np.array([[2.0, 1.0], [1.0, 3.0]])}, {})
+    found = classification.report(
+        {'weight': 7.0, 'nll': 3.5, 'confusion': np.array([[2.0, 1.0], [1.0, 3.0]]), 'bins': BINS}, {}
+    )
     assert found['loss_nats'] == 0.5
     assert found['accuracy'] == pytest.approx(5 / 7)
     assert found['f1'] == pytest.approx((2 / 3 + 3 / 4) / 2)
     assert found['mcc'] == pytest.approx((2 * 3 - 1 * 1) / math.sqrt(3 * 3 * 4 * 4))
-    alike = classification.report({'weight': 4.0, 'nll': 1.0, 'confusion': np.array([[4.0, 0.0], [0.0, 0.0]])}, {})
+    alike = classification.report(
+        {'weight': 4.0, 'nll': 1.0, 'confusion': np.array([[4.0, 0.0], [0.0, 0.0]]), 'bins': BINS}, {}
+    )
     assert (alike['accuracy'], alike['mcc']) == (1.0, 0.0)
     assert math.isnan(classification.report({'weight': 0.0, 'nll': 0.0, 'confusion': np.zeros((2, 2))}, {})['accuracy'])
+
+
+def test_calibration_is_the_share_that_is_right_by_what_was_told():
+    told, right, counted = np.array([0.55, 0.58, 0.91, 1.0, 0.97]), np.array([1.0, 0, 1, 1, 1]), np.array([1.0, 1, 1, 1, 0])
+    bins = np.asarray(classification.binned(told, right, counted))
+    found = classification.report({'weight': 4.0, 'nll': 1.0, 'confusion': np.eye(2), 'bins': bins}, {})
+    np.testing.assert_allclose(found['calibration'], [[2, 0.565, 0.5], [2, 0.955, 1.0]], rtol=1e-5)
+    assert found['calibration_error'] == pytest.approx((2 * 0.065 + 2 * 0.045) / 4, rel=1e-4)
+
+
+def test_evaluation_bins_what_the_network_tells():
+    model, rows = network(), batch()
+    params = jax.tree.map(lambda x: 5 * x, model.init(jax.random.key(2), {}))
+    _, (_, sums, _) = classification.loss(model, params, rows, {}, None)
+    probs = np.asarray(jax.nn.softmax(model.apply(params, rows.inputs).row_logits))
+    own = [(row.max(), float(row.argmax() == label)) for row, label in zip(probs, LABELS, strict=True) if label >= 0]
+    expected = np.zeros((10, 3))
+    for probability, is_right in own:
+        expected[int(probability * 10)] += [1, probability, is_right]
+    np.testing.assert_allclose(sums['bins'], expected, rtol=1e-5)

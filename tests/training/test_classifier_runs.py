@@ -56,6 +56,25 @@ def test_a_run_learns_and_says_its_classes(trained):
     assert again['status'] == 'complete'
 
 
+def test_the_worst_errors_are_in_the_report(tmp_path):
+    (tmp_path / 'valid.csv').write_text('text,label\nso bad,yes\nfine,yes\n"a fine, fine day",no\nbad,no\n')
+    config = config_of(tmp_path, valid_source=f'labelled:{tmp_path}/valid.csv')
+    lmjax.train(
+        dataclasses.replace(config, log=LogConfig(tensorboard=False, prompts=())), str(tmp_path / 'run'), say=lambda _: None
+    )
+    run = lmjax.load(str(tmp_path / 'run'))
+    wrong = [row for row in run.tell(config.data.valid_source) if row['told'] != row['label']]
+    assert sorted(row['text'] for row in wrong) == ['a fine, fine day', 'so bad']
+    errors = json.loads((tmp_path / 'run' / 'run.json').read_text())['errors']
+    for row, expected in zip(errors, sorted(wrong, key=lambda row: -row['loss_nats']), strict=True):
+        assert row == {name: expected[name] for name in ('text', 'label', 'told')} | {
+            'loss_nats': pytest.approx(expected['loss_nats'])
+        }
+    page = (tmp_path / 'run' / 'report.html').read_text()
+    assert '<td>a fine, fine day</td><td>no</td><td>yes</td>' in page
+    assert 'probability of what is told' in page
+
+
 def test_it_predicts_what_evaluation_reads(trained):
     folder, _ = trained
     run, texts = lmjax.load(str(folder / 'run')), ['A Fine, fine day at the sea with many words', 'bad']

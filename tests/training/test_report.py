@@ -197,3 +197,21 @@ def test_safe_and_flat():
     assert safe('a<b>\x1b\n\t"') == 'a&lt;b&gt;\u241b\n\t&quot;'
     assert flat({'class': 'x', 'a': {'class': 'y', 'b': 1}, 'c': None}) == {'a.b': 1, 'c': None}
     assert flat(None) == {}
+
+
+def test_calibration_and_the_worst_errors():
+    bins = [[3, 0.55, 1 / 3], [7, 0.95, 0.9]]
+    valid = {'step': 2, 'split': 'valid', 'loss_nats': 1.0, 'accuracy': 0.5, 'calibration': bins}
+    errors = [
+        {'text': 'so <bad>', 'label': '0', 'told': '1', 'loss_nats': 4.25},
+        {'text': 'x', 'label': ['a'], 'told': [], 'loss_nats': 1.0},
+    ]
+    page = render({'name': 'x'}, {'errors': errors}, [valid], samples='')
+    assert page.count('<svg') == 1
+    assert 'probability of what is told' in page
+    cells = re.findall(r'<td>(.*?)</td>', page)
+    assert cells[cells.index('0.550') - 1 :][:6] == ['3', '0.550', '0.333', '7', '0.950', '0.900']
+    assert cells[cells.index('so &lt;bad&gt;') :][:4] == ['so &lt;bad&gt;', '0', '1', '4.250']
+    plain = render({'name': 'x'}, {}, [{**valid, 'calibration': []}], samples='')
+    assert 'Worst errors' not in plain
+    assert 'Calibration' not in plain
