@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lmjax.config import choose, require
+from lmjax.data.augmentation import augmented
 from lmjax.data.denoising import denoise
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
@@ -57,3 +58,23 @@ def corruption_of(objective: ObjectiveConfig, marks: Marks) -> Corruption | None
 def tokens_corruption(objective: ObjectiveConfig, tokenizer: Tokenizer) -> Corruption | None:
     """The corruption of an objective over a tokenizer's tokens. Raises UsageError as `corruption_of` does."""
     return corruption_of(objective, marks_of(tokenizer, objective))
+
+
+def training_corruption(objective: ObjectiveConfig, tokenizer: Tokenizer) -> Corruption | None:
+    """The same as training has it, which sees texts a little otherwise each time if the objective asks for that.
+
+    Raises UsageError as `tokens_corruption` does, and for an objective whose rows are no whole texts.
+    """
+    corrupt, drop, swap = tokens_corruption(objective, tokenizer), objective.drop_tokens, objective.swap_tokens
+    check_augmentation(objective)
+    return augmented(corrupt, marks_of(tokenizer, objective), drop=drop, swap=swap) if corrupt and (drop or swap) else corrupt
+
+
+def check_augmentation(objective: ObjectiveConfig) -> None:
+    """Raises UsageError for shares out of range, or an objective whose rows are no whole texts."""
+    whole = [kind for kind, made in CORRUPTIONS.items() if made is texts]
+    for field in ('drop_tokens', 'swap_tokens'):
+        value = getattr(objective, field)
+        require(value < 1, f'objective.{field}', value, 'use a share below 1, as 0.1')
+        remedy = f'changes whole texts, which objective.kind={objective.kind!r} does not read; it goes with {", ".join(whole)}'
+        require(not value or objective.kind in whole, f'objective.{field}', value, remedy)

@@ -24,6 +24,8 @@ class ObjectiveConfig:
     balanced: bool = False  # classify: class_weights are made from the training text, so that no class outweighs another
     pooling: str = 'mean'  # of a text, where it becomes a vector: a row of POOLINGS: mean, first, last, pooler
     word_token: str = 'first'  # tag: which token of a word tells its tag: first, last
+    drop_tokens: float = 0.0  # classify, multilabel, regress, contrastive: share of a text's tokens that training leaves out
+    swap_tokens: float = 0.0  # the same: share of tokens that training swaps with a neighbour
     temperature: float = 0.05  # contrastive, match: cosines are divided by it
     teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
     reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lmjax.config import fingerprint
 from lmjax.data.corpus import Corpus
-from lmjax.data.corruptions import tokens_corruption
+from lmjax.data.corruptions import training_corruption
 from lmjax.data.loader import train_batches
 from lmjax.optim import schedule
 from lmjax.training.checkpoint import Checkpointer
@@ -60,7 +60,7 @@ def run_steps(config: Config, corpus: Corpus, program: Program, state: TrainStat
       NonFiniteLossError: names the step and the last good checkpoint; nothing is saved after a step that is not finite.
     """
     train, start = config.train, int(state.step)
-    corrupt = tokens_corruption(config.objective, corpus.tokenizer)
+    corrupt = training_corruption(config.objective, corpus.tokenizer)
     size = train.batch_size
     batches = train_batches(corpus.train, config.data, seed=config.seed, batch_size=size, corrupt=corrupt, start=start)
     shape = schedule(config.optim, train.steps)

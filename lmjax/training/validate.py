@@ -7,7 +7,7 @@ import dataclasses
 import jax
 
 from lmjax.config import UsageError, choose, require
-from lmjax.data.corruptions import corruption_of
+from lmjax.data.corruptions import check_augmentation, corruption_of
 from lmjax.data.labels import LABELS, UNSEEN
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import expected_marks, reading_of
@@ -74,6 +74,7 @@ def validate(config: Config) -> None:
     for section, name in (('objective', 'label_smoothing'), ('model', 'dropout')):
         value = getattr(getattr(config, section), name, 0.0)
         require(value < 1, f'{section}.{name}', value, 'use a number in [0, 1)')
+    check_augmentation(config.objective)
     validate_data(config.data)
     if 'sourced' in objective.needs:
         _validate_sourced(config, reads, paired=objective.paired)
