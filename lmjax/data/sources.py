@@ -35,14 +35,15 @@ LABELLED = {
 
 
 class Share(NamedTuple):
-    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`."""
+    """The rows whose number, counted from 0 over all files, is first .. last modulo `of`; or, `without` them, all others."""
 
     first: int = 0
     last: int = 0
     of: int = 1
+    without: bool = False
 
     def __contains__(self, row: object) -> bool:
-        return isinstance(row, int) and self.first <= row % self.of <= self.last
+        return isinstance(row, int) and (self.first <= row % self.of <= self.last) != self.without
 
 
 class Source(NamedTuple):
@@ -108,15 +109,17 @@ def parse_columns(name: str, argument: str, *, default: str = '') -> tuple[str, 
 
 
 def parse_share(name: str, written: str) -> Share:
-    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF."""
-    span, _, of = written.partition('/')
+    """Raises UsageError unless it is FIRST-LAST/OF or ONE/OF, or either after a `!`, for all other rows."""
+    without = written.startswith('!')
+    span, _, of = written.removeprefix('!').partition('/')
     first, _, last = span.partition('-')
     numbers = (first, last or first, of)
     if all(number.isdigit() for number in numbers):
-        share = Share(*map(int, numbers))
-        if share.first <= share.last < share.of:
+        share = Share(*map(int, numbers), without)
+        if share.first <= share.last < share.of and any(row in share for row in range(share.of)):
             return share
-    raise bad_source(name, f'@{written} says no rows', 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10')
+    remedy = 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10, or @!0/10 for the others'
+    raise bad_source(name, f'@{written} says no rows', remedy)
 
 
 def open_stdlib(name: str, argument: str) -> Source:

@@ -136,8 +136,12 @@ def test_jsonl_takes_the_rows_that_are_asked_for(folder):
     assert few.paired
     assert len({few.digest, rest.digest, open_source('jsonl:?.jsonl#en,it').digest}) == 3
     assert list(open_source('jsonl:?.jsonl#it@2/4').documents()) == ['i2', 'i6']
-    with pytest.raises(UsageError, match='@3/3 says no rows; write FIRST-LAST/OF'):
-        open_source('jsonl:a.jsonl#en,it@3/3')
+    others = open_source('jsonl:?.jsonl#en,it@!1/3')
+    assert list(others.documents()) == [f'e{i}\ti{i}' for i in (0, 2, 3, 5, 6)]
+    assert others.digest != few.digest
+    for written in ('3/3', '!3/3', '!0-2/3', '!', '!!1/3'):
+        with pytest.raises(UsageError, match=f'@{written} says no rows; write FIRST-LAST/OF'):
+            open_source(f'jsonl:a.jsonl#en,it@{written}')
 
 
 def test_jsonl_names_the_fields_that_exist(folder):
