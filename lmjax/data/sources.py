@@ -113,9 +113,9 @@ def parse_share(name: str, written: str) -> Share:
     without = written.startswith('!')
     span, _, of = written.removeprefix('!').partition('/')
     first, _, last = span.partition('-')
-    numbers = (first, last or first, of)
-    if all(number.isdigit() for number in numbers):
-        share = Share(*map(int, numbers), without)
+    last = last or first
+    if all(number.isdigit() for number in (first, last, of)):
+        share = Share(int(first), int(last), int(of), without)
         if share.first <= share.last < share.of and any(row in share for row in range(share.of)):
             return share
     remedy = 'write FIRST-LAST/OF, as @2-9/10, or ONE/OF, as @0/10, or @!0/10 for the others'
