@@ -12,27 +12,23 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import os
 import random
-import sysconfig
 from collections.abc import Iterator, Sequence
 
 from absl import flags
 
 from experiments import cli
+from experiments.definitions import definitions, files, heading
 from lmjax.config import UsageError
-from lmjax.data.sources import library_files
 
 _OUTPUT = flags.DEFINE_string('output', '', 'The file that is written.')
 WORDS = (3, 5)  # that a summary and what follows it have at least
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def main(_: Sequence[str]) -> int:
     if not _OUTPUT.value:
         raise UsageError('--output: missing; name the file to write, as in --output=summaries.jsonl')
-    root = sysconfig.get_path('stdlib')
-    found = [pair for path in library_files(root) for pair in pairs_of(os.path.join(root, path))]
+    found = [pair for path in files() for pair in pairs_of(path)]
     kept = once(found)
     random.Random(0).shuffle(kept)  # neighbours in a file are alike: rows modulo 10 are then as far apart as any
     cli.write_rows('output', _OUTPUT.value, ({'document': document, 'summary': summary} for document, summary in kept))
@@ -41,24 +37,11 @@ def main(_: Sequence[str]) -> int:
 
 
 def pairs_of(path: str) -> Iterator[tuple[str, str]]:
-    """Documents and summaries of a file's functions and classes; none where it cannot be parsed."""
-    with open(path, 'rb') as file:
-        try:
-            tree = ast.parse(file.read())
-        except (SyntaxError, ValueError):
-            return
-    for node in ast.walk(tree):
-        if isinstance(node, Definition):
-            summary, _, rest = inspect.cleandoc(ast.get_docstring(node) or '').partition('\n')
-            if rest.startswith('\n') and len(summary.split()) >= WORDS[0] and len(rest.split()) >= WORDS[1]:
-                yield f'{rest.strip()}\n\n{heading(node)}', summary.strip()
-
-
-def heading(node: Definition) -> str:
-    """The line that defines a function or a class."""
-    if isinstance(node, ast.ClassDef):
-        return f'class {node.name}'
-    return f'def {node.name}({ast.unparse(node.args)})'
+    """Documents and summaries of a file's functions and classes."""
+    for node in definitions(path):
+        summary, _, rest = inspect.cleandoc(ast.get_docstring(node) or '').partition('\n')
+        if rest.startswith('\n') and len(summary.split()) >= WORDS[0] and len(rest.split()) >= WORDS[1]:
+            yield f'{rest.strip()}\n\n{heading(node)}', summary.strip()
 
 
 def once(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -94,7 +94,7 @@ def prepare_eval(source_name: str, tokenizer: Tokenizer, data: DataConfig, *, cl
     def build(temporary: Path) -> dict[str, Any]:
         texts, counts = read_documents(source, data)
         texts, unseen = told_apart(source, texts, classes, data) if source.labels else (texts, 0)
-        stream = encode_stream(temporary, 'whole', texts, tokenizer=tokenizer, source=source, classes=classes)
+        stream = encode_stream(temporary, 'whole', texts, tokenizer=tokenizer, source=source, classes=classes, data=data)
         return {'counts': counts, 'streams': {'whole': stream | {'unseen_labels': unseen}}}
 
     return read_stream(folder, 'whole', build_once(folder, build))
@@ -121,7 +121,8 @@ def cache_folder(data: DataConfig) -> Path:
 def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:
     """Digest of everything that decides what a store holds."""
     cleaning = {name: getattr(data, name) for name in CLEANING}
-    parts = [FORMAT, source.digest, cleaning, *more]
+    windows = [data.seq_len, data.stride] if source.labels and LABELS[source.labels].windowed else []
+    parts = [FORMAT, source.digest, cleaning, *more, *windows]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -170,7 +171,9 @@ def build_corpus(
         raise UsageError(f'data.source={source.name!r}: too little text to split ({count} documents); give more text')
     classes = classes_of(source, train) if source.labels else ()
     if source.labels:
-        valid, counts['dropped_unseen_label'] = told_apart(held_out or source, valid, classes, data)
+        train, absent = told_apart(source, train, classes, data)
+        valid, strange = told_apart(held_out or source, valid, classes, data)
+        counts['dropped_unseen_label'] = absent + strange
     if tokenizer is None:
         shown, unseen = (texts_of(part, source) for part in (train, valid))
         own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)
@@ -180,7 +183,7 @@ def build_corpus(
     (folder / 'valid.txt').write_bytes(utf8(''.join(plain))[:COMPRESSED_BYTES])
     splits = {'train': train, 'valid': valid}
     origins = {'train': source, 'valid': held_out or source}
-    encode = functools.partial(encode_stream, folder, tokenizer=tokenizer, classes=classes)
+    encode = functools.partial(encode_stream, folder, tokenizer=tokenizer, classes=classes, data=data)
     streams = {name: encode(name, part, source=origins[name]) for name, part in splits.items()}
     for name, part in splits.items():
         counts |= {
@@ -218,7 +221,14 @@ def texts_of(documents: Sequence[str], source: Source) -> list[str]:
 
 
 def encode_stream(
-    folder: Path, name: str, documents: Sequence[str], *, tokenizer: Tokenizer, source: Source, classes: Sequence[str]
+    folder: Path,
+    name: str,
+    documents: Sequence[str],
+    *,
+    tokenizer: Tokenizer,
+    source: Source,
+    classes: Sequence[str],
+    data: DataConfig,
 ) -> dict[str, Any]:
     """Encodes the documents of a source, a few million characters at a time, and writes them with what is told of them."""
     texts, told, separator = documents, {}, tokenizer.separator_id
@@ -229,7 +239,8 @@ def encode_stream(
         told, separator = {'labels': numbers}, None if kind.bounded else separator
     ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
     if kind and kind.encode:
-        ids, tags = kind.encode(texts, told['labels'], tokenizer)
+        windows = {'seq_len': data.seq_len, 'stride': data.stride} if kind.windowed else {}
+        ids, tags = kind.encode(texts, told['labels'], tokenizer, **windows)
         told = {'tags': tags}
     meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=separator, **told)
     return meta | how | {'text_bytes': sum(len(utf8(text)) for text in texts), 'classes': list(classes)}

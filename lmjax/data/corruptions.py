@@ -18,7 +18,7 @@ from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
-from lmjax.data.texts import answers, matches, tags, tails, texts
+from lmjax.data.texts import answers, ends, matches, tags, tails, texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'tag': tags,
     'instruct': answers,
     'match': matches,
+    'span': ends,
     'link': tails,
     'distill': lambda objective, marks: choose(CORRUPTIONS, objective.reads, 'objective.reads')(objective, marks),
 }

@@ -10,6 +10,7 @@ import math
 
 from lmjax.data.chats import open_chats
 from lmjax.data.parallel_text import SIGN
+from lmjax.data.passages import label_of
 from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
 from lmjax.data.triples import open_triples
@@ -71,6 +72,17 @@ def open_tagged(name: str, argument: str) -> Source:
     return open_rows(name, argument, kind='tags', default=default, document=document, texts=(1,))
 
 
+def open_answers(name: str, argument: str) -> Source:
+    """Rows with a question, a text, and the answer, which stands in the text, or is empty."""
+
+    def document(texts: list[object], answer: object, place: str) -> str | None:
+        plain = join_label(texts, 'x')
+        label = plain and label_of(answer, plain.split(SIGN)[1])
+        return join_label(texts, label) if label else None
+
+    return open_rows(name, argument, kind='span', default='question,context,answer', document=document, texts=(2,))
+
+
 def open_matched(name: str, argument: str) -> Source:
     """Rows with a text, one that belongs to it, and any number that do not (hard negatives), in columns in this order."""
 
@@ -125,5 +137,6 @@ OPENERS = {
     'tags': open_tagged,
     'said': open_chats,
     'match': open_matched,
+    'span': open_answers,
     'tail': open_triples,
 }

@@ -15,6 +15,7 @@ from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
 from lmjax.data.matches import encode_matches
 from lmjax.data.parallel_text import SIGN
+from lmjax.data.passages import AbsentAnswerError, encode_answers, parse_answers, problem_of
 from lmjax.data.sources import Source, columns_of, is_two, label_kind
 from lmjax.data.store import TokenStore
 from lmjax.data.words import encode_tagged
@@ -31,6 +32,7 @@ class Labels(NamedTuple):
     parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
     encode: Callable[..., tuple[Any, Any]] | None = None  # texts, numbers, tokenizer -> ids, what is told of each
     plain: Callable[[str], str] = lambda text: text.replace(SIGN, '\n')  # what of a document's text a person reads
+    windowed: bool = False  # texts become windows of data.seq_len tokens, `encode` takes `seq_len` and `stride`
     bounded: bool = False  # texts say themselves where they begin and end, so that no separator stands between them
 
 
@@ -57,7 +59,7 @@ def part_labels(source: Source, documents: Sequence[str], classes: Sequence[str]
     texts, written = map(list, zip(*map(split_label, documents), strict=True))
     try:
         return texts, written, row.parse(written, classes)
-    except UnseenLabelError as error:
+    except (UnseenLabelError, AbsentAnswerError) as error:
         label = error.label
         place = source.find(lambda document: label in row.names(split_label(document)[1]))
         raise UsageError(f'{error} (first seen at {place})' if place else str(error)) from None
@@ -167,6 +169,14 @@ LABELS = {
         bounded=True,
     ),
     'tail': Labels('triples:GLOB', ends_of, ordered, parse_tails),
+    'span': Labels(
+        'answers:GLOB#QUESTION,TEXT,ANSWER',
+        problem_of,
+        lambda found: (),
+        parse_answers,
+        encode=encode_answers,
+        windowed=True,
+    ),
     'match': Labels(
         'matched:GLOB#TEXT,MATCH',
         lambda label: [],
@@ -214,6 +224,7 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'tags': {'tags': of_tokens},
         'tail': {'labels': np.zeros((texts, 1), np.int32)},
         'said': {'tags': of_tokens},
+        'span': {'tags': of_tokens},
         'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }
     return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}

@@ -31,6 +31,7 @@ LABELLED = {
     'chats': 'said',
     'matched': 'match',
     'triples': 'tail',
+    'answers': 'span',
 }
 
 
@@ -83,9 +84,9 @@ def is_two(name: str) -> bool:
 
 
 def columns_of(name: str) -> int:
-    """How many columns `data.source=name` names; 2 where it leaves that to the default."""
+    """How many columns `data.source=name` names; where it leaves that to the default 2, or 3 of answers."""
     columns = name.partition('@')[0].partition('#')[2]
-    return columns.count(',') + 1 if columns else 2
+    return columns.count(',') + 1 if columns else 2 + (label_kind(name) == 'span')
 
 
 def need_pairs(field: str, name: str, who: str) -> None:

@@ -10,6 +10,7 @@ from lmjax.config import choose
 from lmjax.data.chats import SAID
 from lmjax.data.marks import Corruption, Marks
 from lmjax.data.matches import fingerprints, texts_of_row
+from lmjax.data.passages import END, START
 from lmjax.data.sourced import texts_of, to_the_left
 from lmjax.data.store import INSIDE, OUTSIDE, TokenStore
 from lmjax.objectives.config import ObjectiveConfig
@@ -95,6 +96,25 @@ def tails(objective: ObjectiveConfig, marks: Marks) -> Corruption:
         own_Bx1 = marks.classes[np.maximum(tails_BxK[:, :1], 0)]
         np.put_along_axis(competes_BxV, own_Bx1, True, axis=1)
         return Batch(Inputs(np.asarray(batch.inputs.ids)[:, :2]), own_Bx1, weights_Bx1, labels=competes_BxV)
+
+    return corrupt
+
+
+def ends(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Each row is a window of a question and a text, as above, of which is told where the answer begins and ends.
+
+    Targets are B x 2, of weight 1/2. Labels, B x T bool, are the tokens at which it may.
+    """
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        ids_BxW, kept_BxW = whole_texts(batch, store)
+        tags_BxT = along(batch, kept_BxW)[:, :-1]
+        inputs = plain_texts(ids_BxW, kept_BxW)
+        inputs = inputs._replace(types=types_of(np.asarray(inputs.ids), marks.specials.get('separator')))
+        may_BxT = tags_BxT != OUTSIDE
+        targets_Bx2 = np.stack([np.argmax(may_BxT & (tags_BxT & bit > 0), axis=1) for bit in (START, END)], axis=1)
+        weights_Bx2 = np.repeat(0.5 * may_BxT.any(axis=1, keepdims=True), 2, axis=1).astype(np.float32)
+        return Batch(inputs, targets_Bx2.astype(np.int32), weights_Bx2, labels=may_BxT)
 
     return corrupt
 

@@ -15,6 +15,7 @@ import numpy as np
 from lmjax.config import require
 from lmjax.data.config import DataConfig
 from lmjax.data.parallel_text import SIGN, encode_two, with_separator
+from lmjax.data.passages import pieces_of, reader
 from lmjax.data.sources import is_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.triples import query_of, tokens_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lmjax.generate.config import SamplingConfig
     from lmjax.types import Tree
 
+LONGEST = 64  # tokens of an answer
 FIRST = 10  # tails of which probabilities are said
 
 
@@ -43,6 +45,7 @@ class Teller(NamedTuple):
     context: int  # tokens that are read at once
     word_token: str = 'first'  # a row of WORD_TOKENS
     two: bool = False  # texts are FIRST<TAB>SECOND
+    stride: int = 0  # tokens between windows of a long text
     sampling: SamplingConfig | None = None  # how a target is searched for
 
 
@@ -51,7 +54,7 @@ def teller_of(
 ) -> Teller:
     """A network that was trained so, asked as it was trained."""
     tokenizer = with_separator(tokenizer) if objective_of(objective).paired else tokenizer
-    sizes = (objective.classes, data.seq_len, objective.word_token, is_two(data.source))
+    sizes = (objective.classes, data.seq_len, objective.word_token, is_two(data.source), data.stride)
     return Teller(model, params, tokenizer, *sizes, sampling)
 
 
@@ -60,8 +63,8 @@ class Answer(NamedTuple):
 
     name: str  # of what is told
     read: Callable[[Teller, Sequence[str]], list[Any]]  # texts -> what the network has for each
-    said: Callable[[np.ndarray, Sequence[str]], Any]  # that, names of classes -> what is told
-    more: Callable[[np.ndarray, Sequence[str], str], dict[str, Any]]  # that, names, the text -> what is said beside it
+    said: Callable[[Any, Sequence[str], str], Any]  # that, names of classes, the text -> what is told
+    more: Callable[[Any, Sequence[str], str], dict[str, Any]]  # that, names, the text -> what is said beside it
     written: Callable[[str], Any]  # a label as a document has it -> as it is told
     loss: Callable[[Any, Any], float] | None  # that, the label as LABELS parse it -> how much of a surprise it is, if known
 
@@ -70,7 +73,7 @@ def answers(teller: Teller, kind: str, texts: Sequence[str]) -> list[dict[str, A
     """What is said of each text. Raises UsageError for a text without any token."""
     row = ANSWERS[kind]
     found = zip(texts, row.read(teller, texts), strict=True)
-    return [{row.name: row.said(x, teller.classes), **row.more(x, teller.classes, text)} for text, x in found]
+    return [{row.name: row.said(x, teller.classes, text), **row.more(x, teller.classes, text)} for text, x in found]
 
 
 def answers_to(
@@ -83,7 +86,7 @@ def answers_to(
         {
             'text': text,
             'label': row.written(label),
-            'told': row.said(x, classes),
+            'told': row.said(x, classes, text),
             **row.more(x, classes, text),
             **({'loss_nats': row.loss(x, number)} if row.loss else {}),
         }
@@ -173,6 +176,71 @@ def likeliest(probs_C: np.ndarray, classes: Sequence[str], text: str) -> dict[st
     return {'probabilities': by_name(probs_C[first], [classes[i] for i in first])}
 
 
+class Found(NamedTuple):
+    """The likeliest answer in a text."""
+
+    begin: int  # its characters; -1: there is none
+    end: int
+    probability: float
+
+
+def read_answers(teller: Teller, texts: Sequence[str]) -> list[Found]:
+    """The best answer over all windows of each QUESTION<TAB>TEXT."""
+    for text in texts:
+        require(text.count(SIGN) == 1, 'text', text, 'a question and the text with its answer; give QUESTION<TAB>TEXT')
+    read = reader(teller.tokenizer, seq_len=teller.context, stride=teller.stride)
+    windows = [read(text) for text in texts]
+    separator = teller.tokenizer.specials.get('separator')
+
+    def logits(ids_BxT: np.ndarray, lengths_B: np.ndarray) -> Any:
+        inputs = padded_inputs(ids_BxT, lengths_B)._replace(types=types_of(ids_BxT, separator))
+        return _end_logits(teller.model.apply, teller.params, inputs)
+
+    told = iter(read_rows(logits, [one.ids for each in windows for one in each], teller.context))
+    found = []
+    for text, each in zip(texts, windows, strict=True):
+        spans = pieces_of(text.partition(SIGN)[2])
+        found.append(best_of([(one.pieces, next(told)) for one in each], spans))
+    return found
+
+
+@partial(jax.jit, static_argnames=('apply',))
+def _end_logits(apply: Any, params: Tree, inputs: Inputs) -> Any:
+    return apply(params, inputs).token_logits
+
+
+def best_of(windows: Sequence[tuple[np.ndarray, np.ndarray]], spans: Sequence[tuple[int, int]]) -> Found:
+    """Of windows (the piece of each token, logits T x 2) the answer with the greatest sum of both, or that there is none.
+
+    There is none where the least sum of a window's first token is greater (Devlin et al. 2019, section 4.3). The probability is
+    that among all answers of the window and its first token.
+    """
+    best, none = (-math.inf, Found(-1, -1, 0.0)), (math.inf, 0.0)
+    for pieces_T, logits in windows:
+        places = np.flatnonzero(pieces_T >= 0)
+        start_N, end_N = (logits[places, side].astype(np.float64) for side in (0, 1))
+        sums_NxN = np.where(in_turn(len(places)), start_N[:, None] + end_N[None], -np.inf)
+        first = float(logits[0].sum())
+        total = np.logaddexp.reduce(np.append(sums_NxN.ravel(), first))
+        if first < none[0]:
+            none = (first, math.exp(first - total))
+        if len(places) and sums_NxN.max() > best[0]:
+            i, j = np.unravel_index(sums_NxN.argmax(), sums_NxN.shape)
+            begin, end = spans[pieces_T[places[i]]][0], spans[pieces_T[places[j]]][1]
+            best = (float(sums_NxN[i, j]), Found(begin, end, math.exp(sums_NxN[i, j] - total)))
+    return best[1] if best[0] > none[0] else Found(-1, -1, none[1])
+
+
+def in_turn(count: int) -> np.ndarray:
+    """Which pairs of tokens are a begin and an end: in this order, and no further apart than an answer is long."""
+    apart_NxN = np.arange(count)[None] - np.arange(count)[:, None]
+    return (apart_NxN >= 0) & (apart_NxN < LONGEST)
+
+
+def answer_said(found: Found, classes: Sequence[str], text: str) -> str:
+    return text.partition(SIGN)[2][found.begin : found.end] if found.begin >= 0 else ''
+
+
 def by_name(values: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
     return dict(zip(classes, map(float, values), strict=True))
 
@@ -192,7 +260,7 @@ def surprise_of_tags(probs_WxC: np.ndarray, tags_W: np.ndarray) -> float:
     return float(np.mean([surprise(row[tag]) for row, tag in zip(probs_WxC, tags_W, strict=True)]))
 
 
-def tags_said(probs_WxC: np.ndarray, classes: Sequence[str]) -> list[str]:
+def tags_said(probs_WxC: np.ndarray, classes: Sequence[str], text: str = '') -> list[str]:
     return [classes[tag] for tag in probs_WxC.argmax(axis=1)]
 
 
@@ -213,7 +281,7 @@ ANSWERS: Mapping[str, Answer] = {
     'class': Answer(
         name='label',
         read=partial(read_texts, jax.nn.softmax),
-        said=lambda probs_C, classes: classes[int(probs_C.argmax())],
+        said=lambda probs_C, classes, text: classes[int(probs_C.argmax())],
         more=lambda probs_C, classes, text: {'probabilities': by_name(probs_C, classes)},
         written=str,
         loss=lambda probs_C, label: surprise(probs_C[label]),
@@ -221,7 +289,7 @@ ANSWERS: Mapping[str, Answer] = {
     'classes': Answer(
         name='labels',
         read=partial(read_texts, jax.nn.sigmoid),
-        said=lambda probs_C, classes: [name for name, p in zip(classes, probs_C, strict=True) if p > 0.5],
+        said=lambda probs_C, classes, text: [name for name, p in zip(classes, probs_C, strict=True) if p > 0.5],
         more=lambda probs_C, classes, text: {'probabilities': by_name(probs_C, classes)},
         written=json.loads,
         loss=surprise_of_set,
@@ -229,7 +297,7 @@ ANSWERS: Mapping[str, Answer] = {
     'number': Answer(
         name='score',
         read=partial(read_texts, jnp.asarray),
-        said=lambda told_1, classes: float(told_1[0]),
+        said=lambda told_1, classes, text: float(told_1[0]),
         more=lambda told_1, classes, text: {},
         written=float,
         loss=lambda told_1, label: float(np.square(told_1[0] - label)),
@@ -245,15 +313,23 @@ ANSWERS: Mapping[str, Answer] = {
     'tail': Answer(
         name='tail',
         read=read_tails,
-        said=lambda probs_C, classes: classes[int(probs_C.argmax())],
+        said=lambda probs_C, classes, text: classes[int(probs_C.argmax())],
         more=likeliest,
         written=lambda label: json.loads(label)['tail'],
         loss=lambda probs_C, tails: surprise(probs_C[tails[0]]),
     ),
+    'span': Answer(
+        name='answer',
+        read=read_answers,
+        said=answer_said,
+        more=lambda found, classes, text: {'begin': found.begin, 'end': found.end, 'probability': found.probability},
+        written=lambda label: json.loads(label)['text'],
+        loss=None,
+    ),
     'target': Answer(
         name='target',
         read=read_targets,
-        said=lambda target, classes: target,
+        said=lambda target, classes, text: target,
         more=lambda target, classes, text: {},
         written=str,
         loss=None,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lmjax.config import choose
 from lmjax.objectives import (
+    answers,
     classification,
     contrastive,
     distillation,
@@ -120,6 +121,15 @@ OBJECTIVES = {
         labels='tail',
         scores=link.SCORES,
         report=link.report,
+    ),
+    'span': Objective(
+        answers.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable',),
+        labels='span',
+        scores=answers.SCORES,
+        report=answers.report,
     ),
     'match': Objective(
         matching.loss,

@@ -6,6 +6,8 @@ BLEU and chrF are no means over sentences. A reference is a text, or a list of t
 
 from __future__ import annotations
 
+import string
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module, metadata
@@ -104,7 +106,29 @@ def equals(text: str, references: list[str]) -> float:
     return float(text.strip() in (one.strip() for one in references))
 
 
+def bare(text: str) -> str:
+    """A text as SQuAD compares it: small letters, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, 6.1)."""
+    plain = ''.join(sign for sign in text.lower() if sign not in string.punctuation)
+    return ' '.join(word for word in plain.split() if word not in ('a', 'an', 'the'))
+
+
+def same_answer(text: str, references: list[str]) -> float:
+    return float(bare(text) in map(bare, references))
+
+
+def shared_words(text: str, references: list[str]) -> float:
+    """F1 of words, that of the best reference; where one side has none, whether both do."""
+
+    def score(told: list[str], wanted: list[str]) -> float:
+        shared = (Counter(told) & Counter(wanted)).total()
+        return 2 * shared / (len(told) + len(wanted)) if told and wanted else float(told == wanted)
+
+    return max(score(bare(text).split(), bare(one).split()) for one in references)
+
+
 TEXT_SCORES = {
+    'em': TextScore(partial(mean_statistics, same_answer), mean_finish, lambda references: 'exact match, SQuAD normalisation'),
+    'f1': TextScore(partial(mean_statistics, shared_words), mean_finish, lambda references: 'F1 of words, SQuAD normalisation'),
     'bleu': sacre_row('BLEU'),
     'chrf': sacre_row('CHRF'),
     **{name: rouge_row(name) for name in ('rouge1', 'rouge2', 'rougeL')},

@@ -8,6 +8,7 @@ import jax
 
 from lmjax.models import build
 from lmjax.models.classifiers import with_row_classifier, with_token_classifier
+from lmjax.objectives.answers import ENDS
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
 from lmjax.optim.adapters import learner
@@ -15,6 +16,7 @@ from lmjax.optim.rates import frozen
 from lmjax.training.config import Config
 from lmjax.types import Model, Tree
 
+NUMBERS = {'number': 1, 'span': ENDS}  # told of each text, or token, whatever its classes are
 UNKNOWN = 2  # classes, where the text has yet to say how many
 
 
@@ -74,12 +76,12 @@ def of_tokens(model: Model, outputs: int, objective: ObjectiveConfig) -> Model:
 
 
 # what is told -> what is put on top to tell it; what has no row is told by the network itself
-CLASSIFIERS = {**dict.fromkeys(('class', 'classes', 'number'), of_rows), 'tags': of_tokens}
+CLASSIFIERS = {**dict.fromkeys(('class', 'classes', 'number'), of_rows), 'tags': of_tokens, 'span': of_tokens}
 
 
 def classes_of(objective: ObjectiveConfig) -> int:
     """How many numbers are told of each text, or of each word."""
-    return 1 if objective_of(objective).labels == 'number' else len(objective.classes) or UNKNOWN
+    return NUMBERS.get(objective_of(objective).labels) or len(objective.classes) or UNKNOWN
 
 
 def bare_network(config: Config, vocab_size: int) -> Model:

@@ -147,7 +147,7 @@ def _validate_labelled(config: Config, labels: str) -> None:
     if labels == 'tail':
         require(data.tokenizer == 'word', 'data.tokenizer', data.tokenizer, f"{who} has a token for each name; use 'word'")
         require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} reads a head and a relation; use 2 or more')
-    if labels != 'tags':
+    if labels not in ('tags', 'span'):
         _validate_pooling(config)
     choose(WORD_TOKENS, o.word_token, 'objective.word_token')
     choose(dict.fromkeys(UNSEEN), data.unseen_labels, 'data.unseen_labels')

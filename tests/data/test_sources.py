@@ -206,4 +206,13 @@ def test_synthetic_options_are_checked(source, what):
 
 def test_every_source_is_reached_by_its_name():
     expected = {'stdlib', 'text', 'jsonl', 'tfds', 'pairs', 'copy', 'recall', 'modadd', 'induction', 'reverse'}
-    assert set(SOURCES) == expected | {'labelled', 'multilabelled', 'scored', 'tagged', 'chats', 'matched', 'triples'}
+    assert set(SOURCES) == expected | {
+        'labelled',
+        'multilabelled',
+        'scored',
+        'tagged',
+        'chats',
+        'matched',
+        'triples',
+        'answers',
+    }

@@ -101,3 +101,12 @@ def test_a_library_that_is_missing_is_named(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=r"is missing, which computes it; pip install -e '\.\[metrics\]'"):
         corpus_score(name, ['a'], ['a'])
+
+
+def test_answers_are_compared_as_squad_does():
+    """The fixtures of the official script's normalisation."""
+    assert corpus_score('em', ['The cat.', 'dog'], ['cat', 'cat']) == 0.5
+    assert corpus_score('f1', ['a1 b c'], ['b c d']) == pytest.approx(2 / 3)
+    assert corpus_score('f1', ['x y z'], [['y z w', 'y z']]) == pytest.approx(0.8)
+    assert corpus_score('f1', ['', 'the', 'cat', ''], ['', '', '', 'cat']) == 0.5
+    assert corpus_score('em', ['', 'An apple'], ['', 'apple']) == 1.0
