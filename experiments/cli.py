@@ -35,6 +35,9 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return main(argv)
         except UsageError as error:
             return _refuse(error)
+        except BrokenPipeError:  # whoever read the output has enough of it, as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
 
     keep_freed_memory()  # before jax starts threads
     try:

@@ -7,7 +7,11 @@ import os
 import sysconfig
 from collections.abc import Iterator
 
+from absl import flags
+
 from lmjax.data.sources import library_files
+
+OUTPUT = flags.DEFINE_string('output', '', 'The file that is written.')  # of every script that makes texts
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef

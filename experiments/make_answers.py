@@ -12,15 +12,15 @@ from __future__ import annotations
 import ast
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
 
 from experiments import cli
-from experiments.definitions import Function, definitions, files, heading
+from experiments.definitions import OUTPUT, Function, definitions, files, heading
 
-_OUTPUT = flags.DEFINE_string('output', '', 'The file that is written.')
 _ROWS = flags.DEFINE_integer('rows', 3000, 'How many questions at most.')
 TOGETHER = 3  # functions of a text
 LONGEST = 40  # signs of a default
@@ -28,12 +28,12 @@ ANSWERED = 0.75  # of the questions, where there is a choice
 
 
 def main(_: Sequence[str]) -> int:
-    cli.need((_OUTPUT, 'answers.jsonl'))
+    cli.need((OUTPUT, 'answers.jsonl'))
     draw = random.Random(0)
     found = [row for path in files() for row in rows_of(path, draw)]
     draw.shuffle(found)
     kept = found[: _ROWS.value]
-    cli.write_rows('output', _OUTPUT.value, kept)
+    cli.write_rows('output', OUTPUT.value, kept)
     print(json.dumps({'questions': len(kept), 'without_answer': sum(not row['answer']['text'] for row in kept)}))
     return 0
 
@@ -54,8 +54,10 @@ def rows_of(path: str, draw: random.Random) -> Iterator[dict[str, Any]]:
 def row_of(functions: Sequence[Function], asked: Function, name: str, default: str) -> dict[str, Any]:
     lines = [told(node) for node in functions]
     before = sum(len(line) + 1 for line in lines[: functions.index(asked)])
-    start = before + heading(asked).index(f'{name}={default}') + len(name) + 1 if default else -1
-    answer: dict[str, list[Any]] = {'text': [default], 'answer_start': [start]} if default else {'text': [], 'answer_start': []}
+    answer: dict[str, list[Any]] = {'text': [], 'answer_start': []}
+    if default:
+        found = re.search(rf'(?<!\w){name}=', heading(asked))
+        answer = {'text': [default], 'answer_start': [before + found.end()]} if found else answer
     return {'question': f'What is the default of {name} in {asked.name}?', 'context': '\n'.join(lines), 'answer': answer}
 
 

@@ -15,23 +15,20 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 
-from absl import flags
-
 from experiments import cli
-from experiments.definitions import definitions, files, heading
+from experiments.definitions import OUTPUT, definitions, files, heading
 from lmjax.config import UsageError
 
-_OUTPUT = flags.DEFINE_string('output', '', 'The file that is written.')
 WORDS = (3, 5)  # that a summary and what follows it have at least
 
 
 def main(_: Sequence[str]) -> int:
-    if not _OUTPUT.value:
+    if not OUTPUT.value:
         raise UsageError('--output: missing; name the file to write, as in --output=summaries.jsonl')
     found = [pair for path in files() for pair in pairs_of(path)]
     kept = once(found)
     random.Random(0).shuffle(kept)  # neighbours in a file are alike: rows modulo 10 are then as far apart as any
-    cli.write_rows('output', _OUTPUT.value, ({'document': document, 'summary': summary} for document, summary in kept))
+    cli.write_rows('output', OUTPUT.value, ({'document': document, 'summary': summary} for document, summary in kept))
     print(json.dumps({'pairs': len(kept), 'repeated': len(found) - len(kept)}))
     return 0
 

@@ -78,3 +78,11 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     assert f'{number.name}: saved step' in out
     assert 'run the same command again' in out
     assert list((tmp_path / 'w' / 'checkpoints').iterdir())
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    rows = ''.join('{"text": "x", "label": "a", "told": "a"}\n' for _ in range(3))
+    (tmp_path / 'a.jsonl').write_text(rows)
+    command = f'{sys.executable} -m experiments.compare --first={tmp_path}/a.jsonl | true'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=120, check=True)
+    assert done.stderr == ''

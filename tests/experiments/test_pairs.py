@@ -6,14 +6,15 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import copy_baseline, make_summaries
+from experiments import copy_baseline, definitions, make_summaries
 from lmjax.config import UsageError
 
 
 def run(module, **given):
     """Flags of two entry points have the same names, so each is set through its own module."""
     flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(*((getattr(module, f'_{name.upper()}'), value) for name, value in given.items())):
+    own = {name: getattr(module, f'_{name.upper()}', definitions.OUTPUT) for name in given}
+    with flagsaver.flagsaver(*((own[name], value) for name, value in given.items())):
         return module.main([])
 
 
@@ -89,7 +90,7 @@ def test_summaries_are_first_lines_and_come_once(tmp_path, monkeypatch, capsys):
     (tmp_path / 'lib2.py').write_text(LIBRARY.replace('Say', 'Tell').replace('It is', 'All is').replace('The same', 'An own'))
     (tmp_path / 'bad.py').write_text('def (:')
     (tmp_path / 'test' / 'lib3.py').write_text(LIBRARY.replace('Say', 'Test').replace('It is', 'Test is'))
-    monkeypatch.setattr(make_summaries.sysconfig, 'get_path', lambda name: str(tmp_path))
+    monkeypatch.setattr(definitions.sysconfig, 'get_path', lambda name: str(tmp_path))
     assert run(make_summaries, output=str(tmp_path / 'out.jsonl')) == 0
     found = {row['summary']: row['document'] for row in rows_of(tmp_path / 'out.jsonl')}
     assert found == {
