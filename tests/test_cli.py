@@ -1,5 +1,6 @@
 """Entry points in processes of their own: bad input ends with one line and exit code 2, signals save."""
 
+import json
 import os
 import pathlib
 import signal
@@ -86,3 +87,19 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     command = f'{sys.executable} -m experiments.compare --first={tmp_path}/a.jsonl | true'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=120, check=True)
     assert done.stderr == ''
+
+
+def test_the_sentence_that_shares_most_words_is_told(tmp_path):
+    rows = [
+        ('Who is Bob?', 'Ann is here. Bob is the one who sings! He left.', 'Bob'),
+        ('Why?', 'Nobody knows', ''),
+    ]
+    text = ''.join(f'"{question}","{context}","{answer}"\n' for question, context, answer in rows)
+    (tmp_path / 'a.csv').write_text('question,context,answer\n' + text)
+    told = tmp_path / 'told.jsonl'
+    assert run('experiments.overlap_baseline', f'--data=answers:{tmp_path}/a.csv', f'--predictions={told}').returncode == 0
+    found = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(row['label'], row['told']) for row in found] == [('Bob', 'Bob is the one who sings!'), ('', '')]
+    refused = run('experiments.overlap_baseline', f'--data=labelled:{tmp_path}/a.csv', f'--predictions={told}')
+    assert refused.returncode == 2
+    assert 'has no answers; use answers:GLOB' in refused.stderr
