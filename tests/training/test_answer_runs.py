@@ -8,7 +8,7 @@ import pytest
 
 import lmjax
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig, UsageError
-from lmjax.generate.answers import LONGEST, Found, best_of
+from lmjax.generate.passages import LONGEST, Found, best_of
 
 KINDS = {'number': ['two', 'five', 'nine'], 'colour': ['red', 'blue', 'green']}
 OTHERS = ['ann', 'saw', 'big', 'cats', 'at', 'home']
