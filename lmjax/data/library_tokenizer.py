@@ -142,6 +142,13 @@ class LibraryTokenizer(Tokenizer):
         utf8(text)
         return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
 
+    def encode_located(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids without the tokens around them, and the characters that each is of, T x 2, -1 where it is of none."""
+        utf8(text)
+        found = self._library.encode(text, add_special_tokens=False)
+        spans = np.array(found.offsets, np.int64).reshape(-1, 2)
+        return np.asarray(found.ids, np.int32), np.where(spans[:, :1] < spans[:, 1:], spans, -1)
+
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
         bare, framed = self.encode_rendered('a'), self.encode('a')
         starts = range(len(framed) - len(bare) + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ class Window(NamedTuple):
     """What is read at once."""
 
     ids: np.ndarray  # int32
-    pieces: np.ndarray  # of each token the number of the piece of the text that it is of, -1 for others and where that is cut
+    spans: np.ndarray  # T x 2, the characters of the text that each token is of; -1 for others, and where these are cut
 
 
 def label_of(answer: object, text: str) -> str | None:
@@ -39,11 +38,12 @@ def label_of(answer: object, text: str) -> str | None:
         if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
             return None
         answer, start = (texts[0], starts[0]) if texts else ('', -1)
-    if not isinstance(answer, str):
+    if not (isinstance(answer, str) and isinstance(start, int)):
         return None
-    answer = answer.strip()
-    told = {'text': answer, 'start': start if isinstance(start, int) else -1, 'there': not answer or answer in text}
-    return json.dumps(told, ensure_ascii=False)
+    found = answer.replace(SIGN, ' ').strip()
+    start += len(answer) - len(answer.lstrip()) if start >= 0 else 0
+    there = not found or (found in text if start < 0 else text[start : start + len(found)] == found)
+    return json.dumps({'text': found, 'start': start, 'there': there}, ensure_ascii=False)
 
 
 def problem_of(label: str) -> list[str]:
@@ -77,40 +77,48 @@ def reader(tokenizer: Tokenizer, *, seq_len: int, stride: int) -> Callable[[str]
     """
     before, between, after = frame(tokenizer)
 
-    @functools.lru_cache(maxsize=1 << 16)
-    def encode(written: str) -> np.ndarray:
-        return tokenizer.encode_rendered(written)
-
     def read(document: str) -> list[Window]:
         question, text = split_pair(document)
-        head = np.concatenate([before, encode(question), between])
+        head = np.concatenate([before, tokenizer.encode_rendered(question), between])
         room = seq_len - len(head) - len(after)
         remedy = f'leaves no room for a text after {question[:40]!r}; use {2 * len(head)} or more'
         require(room > 0, 'data.seq_len', seq_len, remedy)
-        spans = pieces_of(text)
-        rows = [encode(('' if begin == 0 or not text[begin - 1].isspace() else ' ') + text[begin:end]) for begin, end in spans]
-        ids = np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32)
-        owners = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        ids, spans = located(text, tokenizer)
         step = min(stride or max(1, room // 2), room)
         last = max(0, len(ids) - room)
         starts = [*range(0, last, step), last]
-        return [window(head, ids[at : at + room], whole_of(owners, at, at + room), after) for at in starts]
+        return [window(head, ids[at : at + room], whole_of(spans, at, at + room), after) for at in starts]
 
     return read
 
 
-def whole_of(owners: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """The owners of some tokens, -1 where the owner has others as well."""
-    found = owners[begin:end].copy()
-    for outside, edge in ((owners[:begin][-1:], found[:1]), (owners[end:][:1], found[-1:])):
-        if len(outside) and outside[0] == edge[0]:
-            found[found == edge[0]] = -1
+def located(text: str, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of a text, and the characters that each is of, T x 2, -1 where it is of none.
+
+    A checkpoint's tokenizer says which; with one of ours each word, and each other sign, is encoded by itself, and its tokens
+    are of all of it.
+    """
+    if isinstance(tokenizer, LibraryTokenizer):
+        return tokenizer.encode_located(text)
+    pieces = pieces_of(text)
+    spaced = [begin > 0 and text[begin - 1].isspace() for begin, _ in pieces]
+    rows = [tokenizer.encode_rendered(' ' * gap + text[a:b]) for (a, b), gap in zip(pieces, spaced, strict=True)]
+    spans = np.repeat(np.array(pieces, np.int64).reshape(-1, 2), [len(row) for row in rows], axis=0)
+    return np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32), spans
+
+
+def whole_of(spans: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """The characters of some tokens, -1 where others are of the same."""
+    found = spans[begin:end].copy()
+    for outside, edge in ((spans[:begin][-1:], found[:1].copy()), (spans[end:][:1], found[-1:].copy())):
+        if len(outside) and (outside == edge).all():
+            found[(found == edge).all(axis=1)] = -1
     return found
 
 
-def window(head: np.ndarray, ids: np.ndarray, owners: np.ndarray, after: np.ndarray) -> Window:
-    around = (np.full(len(side), -1) for side in (head, after))
-    return Window(np.concatenate([head, ids, after]).astype(np.int32), np.concatenate([next(around), owners, next(around)]))
+def window(head: np.ndarray, ids: np.ndarray, spans: np.ndarray, after: np.ndarray) -> Window:
+    before, behind = (np.full((len(side), 2), -1) for side in (head, after))
+    return Window(np.concatenate([head, ids, after]).astype(np.int32), np.concatenate([before, spans, behind]))
 
 
 def frame(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,29 +137,39 @@ def encode_answers(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Ids of all windows, and of each token whether an answer may begin and end there, and whether it does; else OUTSIDE.
 
-    Where the answer is not whole in a window it is the first token (Devlin et al. 2019, section 4.3). A word that it covers in
-    part it covers whole.
+    Where the answer is not whole in a window it is the first token (Devlin et al. 2019, section 4.3). A token that it
+    covers in part it covers whole.
     """
     read, ids, tags = reader(tokenizer, seq_len=seq_len, stride=stride), [], []
     for document, label in zip(documents, labels, strict=True):
         text = document.partition(SIGN)[2]
         begin, end = place_of(label, text)
-        owned = [number for number, (first, last) in enumerate(pieces_of(text)) if first < end and last > begin]
+        ends = covering(located(text, tokenizer)[1], begin, end) if begin >= 0 else None
+        remedy = 'has no token in this tokenizer; mend its row'
+        require(begin < 0 or ends is not None, 'answer', text[max(begin, 0) : end], remedy)
         for one in read(document):
             ids.append(one.ids)
-            tags.append(tags_of(one.pieces, owned))
+            tags.append(tags_of(one.spans, ends))
     return ids, tags
 
 
-def tags_of(pieces_T: np.ndarray, owned: Sequence[int]) -> np.ndarray:
-    """The tags of a window's tokens, int32, where the answer is so many pieces of the text."""
-    found = np.where(pieces_T >= 0, OPEN, OUTSIDE).astype(np.int32)
+def covering(spans: np.ndarray, begin: int, end: int) -> np.ndarray | None:
+    """The spans of the first and the last token that have any of the characters, 2 x 2; None where none has."""
+    has = (spans[:, 0] >= 0) & (spans[:, 0] < end) & (spans[:, 1] > begin)
+    return spans[has][[0, -1]] if has.any() else None
+
+
+def tags_of(spans: np.ndarray, ends: np.ndarray | None) -> np.ndarray:
+    """The tags of a window's tokens, int32, where the answer goes from a token with the first span to one with the second."""
+    found = np.where(spans[:, 0] >= 0, OPEN, OUTSIDE).astype(np.int32)
     found[0] = OPEN
-    places = np.flatnonzero(np.isin(pieces_T, owned)) if owned else np.zeros(0, np.int64)
-    whole = len(places) and {owned[0], owned[-1]} <= set(pieces_T[places].tolist())
-    first, last = (places[0], places[-1]) if whole else (0, 0)
-    found[first] |= START
-    found[last] |= END
+    if ends is not None:
+        firsts, lasts = (np.flatnonzero((spans == one).all(axis=1)) for one in ends)
+        if len(firsts) and len(lasts):
+            found[firsts[0]] |= START
+            found[lasts[-1]] |= END
+            return found
+    found[0] = START | END
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lmjax.config import require
 from lmjax.data.parallel_text import SIGN
-from lmjax.data.passages import pieces_of, reader
+from lmjax.data.passages import reader
 from lmjax.data.texts import types_of
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.types import Inputs
@@ -45,11 +45,19 @@ def read_answers(teller: Teller, texts: Sequence[str]) -> list[Found]:
         return _end_logits(teller.model.apply, teller.params, inputs)
 
     told = iter(read_rows(logits, [one.ids for each in windows for one in each], teller.context))
-    found = []
-    for text, each in zip(texts, windows, strict=True):
-        spans = pieces_of(text.partition(SIGN)[2])
-        found.append(best_of([(one.pieces, next(told)) for one in each], spans))
-    return found
+    return [
+        trimmed(best_of([(one.spans, next(told)) for one in each]), text.partition(SIGN)[2])
+        for text, each in zip(texts, windows, strict=True)
+    ]
+
+
+def trimmed(found: Found, text: str) -> Found:
+    """Without white space around it, which tokens may have."""
+    if found.begin < 0:
+        return found
+    said = text[found.begin : found.end]
+    begin = found.begin + len(said) - len(said.lstrip())
+    return found._replace(begin=begin, end=begin + len(said.strip()))
 
 
 @partial(jax.jit, static_argnames=('apply',))
@@ -57,15 +65,15 @@ def _end_logits(apply: Any, params: Tree, inputs: Inputs) -> Any:
     return apply(params, inputs).token_logits
 
 
-def best_of(windows: Sequence[tuple[np.ndarray, np.ndarray]], spans: Sequence[tuple[int, int]]) -> Found:
-    """Of windows (the piece of each token, logits T x 2) the answer with the greatest sum of both, or that there is none.
+def best_of(windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Found:
+    """Of windows (the characters of each token, logits; both T x 2) the answer with the greatest sum, or that there is none.
 
     There is none where the least sum of a window's first token is greater (Devlin et al. 2019, section 4.3). The probability is
     that among all answers of the window and its first token.
     """
     best, none = (-math.inf, Found(-1, -1, 0.0)), (math.inf, 0.0)
-    for pieces_T, logits in windows:
-        places = np.flatnonzero(pieces_T >= 0)
+    for spans, logits in windows:
+        places = np.flatnonzero(spans[:, 0] >= 0)
         start_N, end_N = (logits[places, side].astype(np.float64) for side in (0, 1))
         sums_NxN = np.where(in_turn(len(places)), start_N[:, None] + end_N[None], -np.inf)
         first = float(logits[0].sum())
@@ -74,7 +82,7 @@ def best_of(windows: Sequence[tuple[np.ndarray, np.ndarray]], spans: Sequence[tu
             none = (first, math.exp(first - total))
         if len(places) and sums_NxN.max() > best[0]:
             i, j = np.unravel_index(sums_NxN.argmax(), sums_NxN.shape)
-            begin, end = spans[pieces_T[places[i]]][0], spans[pieces_T[places[j]]][1]
+            begin, end = int(spans[places[i], 0]), int(spans[places[j], 1])
             best = (float(sums_NxN[i, j]), Found(begin, end, math.exp(sums_NxN[i, j] - total)))
     return best[1] if best[0] > none[0] else Found(-1, -1, none[1])
 

@@ -6,6 +6,7 @@ BLEU and chrF are no means over sentences. A reference is a text, or a list of t
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ def equals(text: str, references: list[str]) -> float:
 def bare(text: str) -> str:
     """A text as SQuAD compares it: small letters, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, 6.1)."""
     plain = ''.join(sign for sign in text.lower() if sign not in string.punctuation)
-    return ' '.join(word for word in plain.split() if word not in ('a', 'an', 'the'))
+    return ' '.join(re.sub(r'\b(a|an|the)\b', ' ', plain).split())
 
 
 def same_answer(text: str, references: list[str]) -> float:

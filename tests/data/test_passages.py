@@ -4,15 +4,18 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers
 from test_two_texts import bert_tokenizer, framed
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import prepare
 from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.labelled import split_label
+from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.loader import batch_at
-from lmjax.data.passages import END, OPEN, START, encode_answers, label_of, pieces_of, reader, tags_of
+from lmjax.data.passages import END, OPEN, START, encode_answers, label_of, located, pieces_of, reader, tags_of
 from lmjax.data.sources import open_source
 from lmjax.data.special_tokens import with_specials
 from lmjax.data.store import OUTSIDE
@@ -36,23 +39,26 @@ def answers_in(document, written, tokenizer, *, seq_len, stride=0):
     return found
 
 
+def spans_of(window):
+    return {tuple(span) for span in window.spans.tolist()} - {(-1, -1)}
+
+
 def test_windows_hold_every_token_and_overlap():
     document = f'what\t{TEXT}'
     for seq_len, stride in ((14, 0), (14, 3), (16, 11), (100, 0), (9, 1)):
         windows = reader(MARKED, seq_len=seq_len, stride=stride)(document)
         room = seq_len - len('what') - 1
-        inside = [one.ids[5:] for one in windows]
         assert all(len(one.ids) <= seq_len for one in windows)
         assert all(bytes(one.ids[:4].astype(np.uint8)) == b'what' for one in windows)
-        whole = reader(MARKED, seq_len=500, stride=0)(document)[0]
-        tokens, step = whole.ids[whole.pieces >= 0], min(stride or max(1, room // 2), room)
+        (whole,) = reader(MARKED, seq_len=500, stride=0)(document)
+        tokens, step = whole.ids[5:], min(stride or max(1, room // 2), room)
         last = max(0, len(tokens) - room)
-        for one, at in zip(inside, [*range(0, last, step), last], strict=True):
-            np.testing.assert_array_equal(one, tokens[at : at + room])
-        for one in windows:
-            for piece in set(one.pieces.tolist()) - {-1}:
-                assert (one.pieces == piece).sum() == (whole.pieces == piece).sum()  # a word is whole, or none of the window
-        assert room < 10 or set(np.concatenate([one.pieces for one in windows]).tolist()) == {-1, *range(len(pieces_of(TEXT)))}
+        for one, at in zip(windows, [*range(0, last, step), last], strict=True):
+            np.testing.assert_array_equal(one.ids[5:], tokens[at : at + room])
+            for span in spans_of(one):  # a word is whole, or none of the window
+                counts = [(each.spans == span).all(axis=1).sum() for each in (one, whole)]
+                assert counts[0] == counts[1]
+        assert room < 10 or set.union(*map(spans_of, windows)) == set(pieces_of(TEXT))
 
 
 def test_pieces_are_words_and_signs():
@@ -79,14 +85,54 @@ def test_a_window_without_the_whole_answer_has_none():
     told = answers_in(f'q\t{TEXT}', label('big) city'), MARKED, seq_len=16, stride=4)
     assert set(told) == {None, 'big) city'}
     assert answers_in(f'q\t{TEXT}', label(''), MARKED, seq_len=200) == [None]
-    assert tags_of(np.array([-1, 0, 1, 1, 2, -1]), [1, 2]).tolist() == [OPEN, OPEN, START, OPEN, END, OUTSIDE]
-    assert tags_of(np.array([-1, 0, 1, 1, -1]), [1, 2]).tolist() == [START | END, OPEN, OPEN, OPEN, OUTSIDE]
+    none, first, second, third = (-1, -1), (0, 2), (3, 5), (6, 8)
+    ends = np.array([second, third])
+    whole, part = np.array([none, first, second, second, third, none]), np.array([none, first, second, second, none])
+    assert tags_of(whole, ends).tolist() == [OPEN, OPEN, START, OPEN, END, OUTSIDE]
+    assert tags_of(part, ends).tolist() == [START | END, OPEN, OPEN, OPEN, OUTSIDE]
 
 
 def test_a_checkpoints_tokenizer_frames_both():
     (window,) = reader(bert_tokenizer(), seq_len=20, stride=0)('a b\tc d x')
     assert window.ids.tolist() == framed().encode('a b', 'c d x').ids
-    assert window.pieces.tolist() == [-1, -1, -1, -1, 0, 1, 2, -1]
+    assert window.spans[:, 0].tolist() == [-1, -1, -1, -1, 0, 2, 4, -1]
+
+
+def test_a_checkpoints_tokenizer_reads_a_text_whole_and_says_where_its_tokens_are():
+    """Byte-level pieces, as GPT-2 has them: white space is part of tokens, and an answer may end within a word."""
+    text = 'The depth_10 of caf\u00e9,\n  is 7km'
+    library = tokenizers.Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(initial_alphabet=alphabet, special_tokens=['[SEP]'], show_progress=False)
+    library.train_from_iterator([], trainer)
+    tokenizer = LibraryTokenizer(library.to_str(), specials={'separator': '[SEP]'})
+    np.testing.assert_array_equal(located(text, tokenizer)[0], library.encode(text, add_special_tokens=False).ids)
+    for answer in ('10', 'caf\u00e9', '7', 'km', 'of caf\u00e9,\n  is'):
+        (row,), (tags,) = encode_answers([f'q\t{text}'], [label(answer, text)], tokenizer, seq_len=200, stride=0)
+        (window,) = reader(tokenizer, seq_len=200, stride=0)(f'q\t{text}')
+        begin, end = (int(np.flatnonzero((tags >= 0) & (tags & bit > 0))[0]) for bit in (START, END))
+        assert text[window.spans[begin, 0] : window.spans[end, 1]] == answer
+        assert len(row) == len(tags)
+
+
+def test_an_answer_without_a_token_is_named():
+    with pytest.raises(UsageError, match="answer='!': has no token in this tokenizer; mend its row"):
+        encode_answers(['a\tb ! c'], [label('!', 'b ! c')], Deaf(), seq_len=20, stride=0)
+
+
+class Deaf(ByteTokenizer):
+    def encode_rendered(self, text):
+        return super().encode_rendered(text.replace('!', '').rstrip())
+
+
+def test_a_place_that_is_wrong_is_no_answer():
+    text = 'b x  b y'
+    assert json.loads(label_of({'text': [' b'], 'answer_start': [4]}, text)) == {'text': 'b', 'start': 5, 'there': True}
+    assert not json.loads(label_of({'text': ['b'], 'answer_start': [2]}, text))['there']
+    assert not json.loads(label_of({'text': ['b'], 'answer_start': [99]}, text))['there']
+    assert json.loads(label_of('x\tb', 'a x b'))['there']
 
 
 def test_a_question_that_leaves_no_room_is_named():

@@ -8,7 +8,7 @@ import pytest
 
 import lmjax
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig, UsageError
-from lmjax.generate.passages import LONGEST, Found, best_of
+from lmjax.generate.passages import LONGEST, Found, best_of, trimmed
 
 KINDS = {'number': ['two', 'five', 'nine'], 'colour': ['red', 'blue', 'green']}
 OTHERS = ['ann', 'saw', 'big', 'cats', 'at', 'home']
@@ -62,25 +62,29 @@ def test_a_run_learns_to_find_answers_also_in_long_texts(trained):
         run.predict(['who'])
 
 
+def test_white_space_is_no_part_of_an_answer():
+    assert trimmed(Found(1, 6, 0.5), 'a  b c  d') == Found(3, 6, 0.5)
+    assert trimmed(Found(-1, -1, 0.5), 'a') == Found(-1, -1, 0.5)
+
+
 def test_the_best_answer_is_that_of_brute_force():
     rng = np.random.default_rng(4)
     for trial in range(40):
         windows, spans = [], [(3 * piece, 3 * piece + 2) for piece in range(12)]
         for begin in (0, 6):
-            pieces = np.array([-1, -1, *np.repeat(np.arange(begin, begin + 6), rng.integers(1, 3, 6)), -1])
-            logits = rng.normal(size=(len(pieces), 2))
+            pieces = np.repeat(np.arange(begin, begin + 6), rng.integers(1, 3, 6))
+            where = np.array([(-1, -1)] * 2 + [spans[piece] for piece in pieces] + [(-1, -1)])
+            logits = rng.normal(size=(len(where), 2))
             logits[0] += 2.0 * (trial % 2)
-            windows.append((pieces, logits))
+            windows.append((where, logits))
         every = []
-        for pieces, logits in windows:
-            inside = [place for place, piece in enumerate(pieces) if piece >= 0]
+        for where, logits in windows:
+            inside = [place for place, span in enumerate(where) if span[0] >= 0]
             sums = {(i, j): logits[i, 0] + logits[j, 1] for i in inside for j in inside if i <= j}
             total = sum(map(math.exp, [*sums.values(), logits[0].sum()]))
-            every += [
-                (value, math.exp(value) / total, spans[pieces[i]][0], spans[pieces[j]][1]) for (i, j), value in sums.items()
-            ]
+            every += [(value, math.exp(value) / total, where[i][0], where[j][1]) for (i, j), value in sums.items()]
         value, probability, begin, end = max(every)
-        found = best_of(windows, spans)
+        found = best_of(windows)
         if value > min(logits[0].sum() for _, logits in windows):
             assert found[:2] == (begin, end)
             assert found.probability == pytest.approx(probability)
@@ -93,6 +97,6 @@ def test_answers_are_not_longer_than_they_may_be():
     logits = np.zeros((size, 2))
     logits[1, 0], logits[-1, 1], logits[LONGEST - 1, 1] = 10.0, 10.0, 5.0
     logits[0] = -20.0
-    pieces, spans = np.array([-1, *range(size - 1)]), [(n, n + 1) for n in range(size)]
-    found = best_of([(pieces, logits)], spans)
+    where = np.array([(-1, -1), *((n, n + 1) for n in range(size - 1))])
+    found = best_of([(where, logits)])
     assert found == Found(0, LONGEST - 1, pytest.approx(found.probability))
