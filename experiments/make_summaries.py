@@ -17,14 +17,12 @@ from collections.abc import Iterator, Sequence
 
 from experiments import cli
 from experiments.definitions import OUTPUT, definitions, files, heading
-from lmjax.config import UsageError
 
 WORDS = (3, 5)  # that a summary and what follows it have at least
 
 
 def main(_: Sequence[str]) -> int:
-    if not OUTPUT.value:
-        raise UsageError('--output: missing; name the file to write, as in --output=summaries.jsonl')
+    cli.need((OUTPUT, 'summaries.jsonl'))
     found = [pair for path in files() for pair in pairs_of(path)]
     kept = once(found)
     random.Random(0).shuffle(kept)  # neighbours in a file are alike: rows modulo 10 are then as far apart as any

@@ -206,11 +206,10 @@ def parted(source: Source, held_out: Source | None, data: DataConfig) -> tuple[l
 
 def held_out_labels(data: DataConfig, classes: Sequence[str]) -> tuple[list[str], list[str], Any]:
     """The texts that validate, their labels as they are written, and in numbers."""
-    source = open_source(data.source)
-    held_out = open_held_out(source, data)
-    _, valid, _ = parted(source, held_out, data)
-    valid, _ = told_apart(held_out or source, valid, classes, data)
-    return part_labels(held_out or source, valid, classes)
+    source = open_source(data.valid_source or data.source)
+    valid = read_documents(source, data)[0] if data.valid_source else parted(source, None, data)[1]
+    valid, _ = told_apart(source, valid, classes, data)
+    return part_labels(source, valid, classes)
 
 
 def texts_of(documents: Sequence[str], source: Source) -> list[str]:

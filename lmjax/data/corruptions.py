@@ -66,9 +66,10 @@ def training_corruption(objective: ObjectiveConfig, tokenizer: Tokenizer) -> Cor
 
     Raises UsageError as `tokens_corruption` does, and for an objective whose rows are no whole texts.
     """
-    corrupt, drop, swap = tokens_corruption(objective, tokenizer), objective.drop_tokens, objective.swap_tokens
+    marks, drop, swap = marks_of(tokenizer, objective), objective.drop_tokens, objective.swap_tokens
+    corrupt = corruption_of(objective, marks)
     check_augmentation(objective)
-    return augmented(corrupt, marks_of(tokenizer, objective), drop=drop, swap=swap) if corrupt and (drop or swap) else corrupt
+    return augmented(corrupt, marks, drop=drop, swap=swap) if corrupt and (drop or swap) else corrupt
 
 
 def check_augmentation(objective: ObjectiveConfig) -> None:

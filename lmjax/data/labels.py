@@ -15,7 +15,7 @@ from lmjax.data.config import DataConfig
 from lmjax.data.labelled import split_label
 from lmjax.data.matches import encode_matches
 from lmjax.data.parallel_text import SIGN
-from lmjax.data.passages import AbsentAnswerError, encode_answers, parse_answers, problem_of
+from lmjax.data.passages import NOT_THERE, encode_answers, problem_of
 from lmjax.data.sources import Source, columns_of, is_two, label_kind
 from lmjax.data.store import TokenStore
 from lmjax.data.words import encode_tagged
@@ -37,7 +37,7 @@ class Labels(NamedTuple):
 
 
 class UnseenLabelError(UsageError):
-    """A label that training never saw."""
+    """A label that training never saw, or that cannot be."""
 
     def __init__(self, message: str, label: str) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ def part_labels(source: Source, documents: Sequence[str], classes: Sequence[str]
     texts, written = map(list, zip(*map(split_label, documents), strict=True))
     try:
         return texts, written, row.parse(written, classes)
-    except (UnseenLabelError, AbsentAnswerError) as error:
+    except UnseenLabelError as error:
         label = error.label
         place = source.find(lambda document: label in row.names(split_label(document)[1]))
         raise UsageError(f'{error} (first seen at {place})' if place else str(error)) from None
@@ -137,6 +137,15 @@ def parse_tails(written: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     for row, more in enumerate(others):
         tails_NxK[row, 1 : 1 + len(more)] = more
     return tails_NxK
+
+
+def parse_answers(written: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The labels as they are. Raises UnseenLabelError where an answer is not in its text."""
+    for label in written:
+        if problem_of(label):
+            remedy = 'mend its row, or leave it out with data.unseen_labels=leave_out'
+            raise UnseenLabelError(f'answer={json.loads(label)["text"]!r}: is not in its text; {remedy}', NOT_THERE)
+    return list(written)
 
 
 def ordered(found: set[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmjax.config import UsageError, require
+from lmjax.config import require
 from lmjax.data.library_tokenizer import LibraryTokenizer
 from lmjax.data.parallel_text import SIGN, split_pair
 from lmjax.data.store import OUTSIDE
@@ -67,8 +67,8 @@ def place_of(label: str, text: str) -> tuple[int, int]:
     return at, at + len(answer)
 
 
-def reader(tokenizer: Tokenizer, *, seq_len: int, stride: int) -> Callable[[str], list[Window]]:
-    """A function: QUESTION<TAB>TEXT -> its windows, each with the whole question.
+def reader(tokenizer: Tokenizer, *, seq_len: int, stride: int) -> Callable[[str], tuple[list[Window], np.ndarray]]:
+    """A function: QUESTION<TAB>TEXT -> its windows, each with the whole question, and the characters of all tokens of the text.
 
     Each is as the tokenizer puts two texts together; they begin `stride` tokens of the text after each other (0: half of what
     fits), so that every token is in one, and the last one ends with the text.
@@ -77,7 +77,7 @@ def reader(tokenizer: Tokenizer, *, seq_len: int, stride: int) -> Callable[[str]
     """
     before, between, after = frame(tokenizer)
 
-    def read(document: str) -> list[Window]:
+    def read(document: str) -> tuple[list[Window], np.ndarray]:
         question, text = split_pair(document)
         head = np.concatenate([before, tokenizer.encode_rendered(question), between])
         room = seq_len - len(head) - len(after)
@@ -87,7 +87,7 @@ def reader(tokenizer: Tokenizer, *, seq_len: int, stride: int) -> Callable[[str]
         step = min(stride or max(1, room // 2), room)
         last = max(0, len(ids) - room)
         starts = [*range(0, last, step), last]
-        return [window(head, ids[at : at + room], whole_of(spans, at, at + room), after) for at in starts]
+        return [window(head, ids[at : at + room], whole_of(spans, at, at + room), after) for at in starts], spans
 
     return read
 
@@ -144,10 +144,11 @@ def encode_answers(
     for document, label in zip(documents, labels, strict=True):
         text = document.partition(SIGN)[2]
         begin, end = place_of(label, text)
-        ends = covering(located(text, tokenizer)[1], begin, end) if begin >= 0 else None
+        windows, spans = read(document)
+        ends = covering(spans, begin, end) if begin >= 0 else None
         remedy = 'has no token in this tokenizer; mend its row'
         require(begin < 0 or ends is not None, 'answer', text[max(begin, 0) : end], remedy)
-        for one in read(document):
+        for one in windows:
             ids.append(one.ids)
             tags.append(tags_of(one.spans, ends))
     return ids, tags
@@ -171,19 +172,3 @@ def tags_of(spans: np.ndarray, ends: np.ndarray | None) -> np.ndarray:
             return found
     found[0] = START | END
     return found
-
-
-def parse_answers(written: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The labels as they are. Raises UsageError where an answer is not in its text."""
-    for label in written:
-        if problem_of(label):
-            answer = json.loads(label)['text']
-            remedy = 'mend its row, or leave it out with data.unseen_labels=leave_out'
-            raise AbsentAnswerError(f'answer={answer!r}: is not in its text; {remedy}')
-    return list(written)
-
-
-class AbsentAnswerError(UsageError):
-    """An answer that is not in its text."""
-
-    label = NOT_THERE

@@ -40,14 +40,13 @@ def open_triples(name: str, argument: str) -> Source:
     pattern, at, others = argument.partition('#')
     paths = matching_files(name, pattern)
     known = sorted({*paths, *matching_files(name, others)}) if at else []
-    for path in {*paths, *known}:
-        list(read_triples(name, path))  # refuses what is no triple
+    asked = {path: [one for found in read_triples(name, path) for one in both_ways(found)] for path in {*paths, *known}}
 
     def placed() -> Iterator[tuple[str, str]]:
         right: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-        for triple in (one for path in known for found in read_triples(name, path) for one in both_ways(found)):
+        for triple in (one for path in known for one in asked[path]):
             right[triple.head, triple.relation][triple.tail] = None
-        for triple in (one for path in paths for found in read_triples(name, path) for one in both_ways(found)):
+        for triple in (one for path in paths for one in asked[path]):
             more = [tail for tail in right.get((triple.head, triple.relation), ()) if tail != triple.tail]
             told = {'tail': triple.tail, 'head': triple.head, 'others': more}
             yield f'{triple.head} {triple.relation}{SIGN}{json.dumps(told, ensure_ascii=False)}', triple.place

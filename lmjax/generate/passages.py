@@ -37,7 +37,7 @@ def read_answers(teller: Teller, texts: Sequence[str]) -> list[Found]:
     for text in texts:
         require(text.count(SIGN) == 1, 'text', text, 'a question and the text with its answer; give QUESTION<TAB>TEXT')
     read = reader(teller.tokenizer, seq_len=teller.context, stride=teller.stride)
-    windows = [read(text) for text in texts]
+    windows = [read(text)[0] for text in texts]
     separator = teller.tokenizer.specials.get('separator')
 
     def logits(ids_BxT: np.ndarray, lengths_B: np.ndarray) -> Any:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 
-from lmjax.objectives.rows import Rows, smoothed, with_auxiliary
+from lmjax.objectives.rows import Rows, log_softmax_among, smoothed, with_auxiliary
 
 if TYPE_CHECKING:
     from lmjax.types import Array, Batch, HParams, Model, Tree
@@ -31,16 +30,11 @@ def loss(
     output = model.apply(params, batch.inputs, key=key, hparams=hparams)
     weights_Bx2, may_BxT = jnp.asarray(batch.weights), jnp.asarray(batch.labels)
     logits_Bx2xT = jnp.swapaxes(jnp.asarray(output.token_logits), 1, 2)
-    masked_Bx2xT = jnp.where(may_BxT[:, None], logits_Bx2xT, -1e9)
-    nll_Bx2, each_Bx2 = smoothed(jax.nn.log_softmax(masked_Bx2xT), jnp.asarray(batch.targets), None)
-    smoothing = hparams.get('label_smoothing')
-    if smoothing is not None:
-        count_B = jnp.maximum(may_BxT.sum(axis=1), 1)
-        spread_Bx2 = jnp.where(may_BxT[:, None], jax.nn.log_softmax(masked_Bx2xT), 0.0).sum(axis=2) / count_B[:, None]
-        each_Bx2 = (1.0 - smoothing) * nll_Bx2 - smoothing * spread_Bx2
+    logprob_Bx2xT = log_softmax_among(logits_Bx2xT, may_BxT[:, None])
+    nll_Bx2, each_Bx2 = smoothed(logprob_Bx2xT, jnp.asarray(batch.targets), hparams.get('label_smoothing'), may_BxT[:, None])
     total, sums = with_auxiliary(output, (each_Bx2 * weights_Bx2).sum(), {'nll': (nll_Bx2 * weights_Bx2).sum()})
     if key is None:
-        right_B = (jnp.argmax(masked_Bx2xT, axis=2) == jnp.asarray(batch.targets)).all(axis=1)
+        right_B = (jnp.argmax(logprob_Bx2xT, axis=2) == jnp.asarray(batch.targets)).all(axis=1)
         sums['correct'] = (right_B * weights_Bx2.sum(axis=1)).sum()
     return total, (weights_Bx2.sum(), sums, None)
 

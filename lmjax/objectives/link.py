@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 
-from lmjax.objectives.rows import Rows, with_auxiliary
+from lmjax.objectives.rows import Rows, log_softmax_among, smoothed, with_auxiliary
+from lmjax.ops.ranking import realistic
 
 if TYPE_CHECKING:
     from lmjax.types import Array, Batch, HParams, Model, Tree
@@ -33,12 +33,8 @@ def loss(
     output = model.apply(params, batch.inputs, key=key, hparams=hparams)
     competes_BxV, weights_B = jnp.asarray(batch.labels), batch.weights[:, 0]
     scores_BxV = model.score(params, output.hidden[:, -1:])[:, 0]
-    logprob_BxV = jax.nn.log_softmax(jnp.where(competes_BxV, scores_BxV, -jnp.inf))
-    nll_B = -jnp.take_along_axis(logprob_BxV, batch.targets, axis=1)[:, 0]
-    smoothing, loss_B = hparams.get('label_smoothing'), nll_B
-    if smoothing is not None:
-        mean_B = jnp.where(competes_BxV, logprob_BxV, 0.0).sum(1) / competes_BxV.sum(1)
-        loss_B = (1.0 - smoothing) * nll_B - smoothing * mean_B
+    logprob_BxV = log_softmax_among(scores_BxV, competes_BxV)
+    nll_B, loss_B = smoothed(logprob_BxV, batch.targets[:, 0], hparams.get('label_smoothing'), competes_BxV)
     total, sums = with_auxiliary(output, (loss_B * weights_B).sum(), {'nll': (nll_B * weights_B).sum()})
     if key is None:
         ranks_B = rank_of(scores_BxV, competes_BxV, batch.targets)
@@ -48,15 +44,9 @@ def loss(
 
 
 def rank_of(scores_BxV: Array, competes_BxV: Array, own_Bx1: Array) -> Any:
-    """Where its own stands among those that compete, B float32, 1 the first; ties stand before it by half.
-
-    (Berrendorf et al. 2020, the realistic rank.) What is no number stands before it, also if it is its own.
-    """
-    own_score_Bx1 = jnp.take_along_axis(scores_BxV, own_Bx1, axis=1)
+    """Where its own stands among those that compete, B float32, 1 the first."""
     other_BxV = competes_BxV & (jnp.arange(scores_BxV.shape[1])[None] != own_Bx1)
-    ties_B = (other_BxV & (scores_BxV == own_score_Bx1)).sum(1)
-    before_B = (other_BxV & ~(scores_BxV <= own_score_Bx1)).sum(1)
-    return 1.0 + before_B + ties_B / 2
+    return realistic(jnp.take_along_axis(scores_BxV, own_Bx1, axis=1), scores_BxV, other_BxV)
 
 
 def report(totals: Mapping[str, float], rows: Rows) -> dict[str, float]:

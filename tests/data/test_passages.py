@@ -46,11 +46,11 @@ def spans_of(window):
 def test_windows_hold_every_token_and_overlap():
     document = f'what\t{TEXT}'
     for seq_len, stride in ((14, 0), (14, 3), (16, 11), (100, 0), (9, 1)):
-        windows = reader(MARKED, seq_len=seq_len, stride=stride)(document)
+        windows, _ = reader(MARKED, seq_len=seq_len, stride=stride)(document)
         room = seq_len - len('what') - 1
         assert all(len(one.ids) <= seq_len for one in windows)
         assert all(bytes(one.ids[:4].astype(np.uint8)) == b'what' for one in windows)
-        (whole,) = reader(MARKED, seq_len=500, stride=0)(document)
+        (whole,), _ = reader(MARKED, seq_len=500, stride=0)(document)
         tokens, step = whole.ids[5:], min(stride or max(1, room // 2), room)
         last = max(0, len(tokens) - room)
         for one, at in zip(windows, [*range(0, last, step), last], strict=True):
@@ -93,7 +93,7 @@ def test_a_window_without_the_whole_answer_has_none():
 
 
 def test_a_checkpoints_tokenizer_frames_both():
-    (window,) = reader(bert_tokenizer(), seq_len=20, stride=0)('a b\tc d x')
+    (window,), _ = reader(bert_tokenizer(), seq_len=20, stride=0)('a b\tc d x')
     assert window.ids.tolist() == framed().encode('a b', 'c d x').ids
     assert window.spans[:, 0].tolist() == [-1, -1, -1, -1, 0, 2, 4, -1]
 
@@ -111,7 +111,7 @@ def test_a_checkpoints_tokenizer_reads_a_text_whole_and_says_where_its_tokens_ar
     np.testing.assert_array_equal(located(text, tokenizer)[0], library.encode(text, add_special_tokens=False).ids)
     for answer in ('10', 'caf\u00e9', '7', 'km', 'of caf\u00e9,\n  is'):
         (row,), (tags,) = encode_answers([f'q\t{text}'], [label(answer, text)], tokenizer, seq_len=200, stride=0)
-        (window,) = reader(tokenizer, seq_len=200, stride=0)(f'q\t{text}')
+        (window,), _ = reader(tokenizer, seq_len=200, stride=0)(f'q\t{text}')
         begin, end = (int(np.flatnonzero((tags >= 0) & (tags & bit > 0))[0]) for bit in (START, END))
         assert text[window.spans[begin, 0] : window.spans[end, 1]] == answer
         assert len(row) == len(tags)
