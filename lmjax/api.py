@@ -248,7 +248,7 @@ class Run:
         from lmjax.generate.answers import answers_to
         from lmjax.training.rescoring import read_labelled, what_is_told
 
-        return answers_to(self._teller, what_is_told(self.config), *read_labelled(self.config, source))
+        return answers_to(self._teller, what_is_told(self.config, source), *read_labelled(self.config, source))
 
     @property
     def _teller(self) -> Teller:

@@ -121,8 +121,8 @@ def cache_folder(data: DataConfig) -> Path:
 def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:
     """Digest of everything that decides what a store holds."""
     cleaning = {name: getattr(data, name) for name in CLEANING}
-    windows = [data.seq_len, data.stride] if source.labels and LABELS[source.labels].windowed else []
-    parts = [FORMAT, source.digest, cleaning, *more, *windows]
+    fitted = [getattr(data, name) for name in LABELS[source.labels].fitted] if source.labels else []
+    parts = [FORMAT, source.digest, cleaning, *more, *fitted]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -238,8 +238,8 @@ def encode_stream(
         told, separator = {'labels': numbers}, None if kind.bounded else separator
     ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
     if kind and kind.encode:
-        windows = {'seq_len': data.seq_len, 'stride': data.stride} if kind.windowed else {}
-        ids, tags = kind.encode(texts, told['labels'], tokenizer, **windows)
+        fitted = {name: getattr(data, name) for name in kind.fitted}
+        ids, tags = kind.encode(texts, told['labels'], tokenizer, **fitted)
         told = {'tags': tags}
     meta = write_stream(folder, name, ids, vocab_size=tokenizer.vocab_size, separator_id=separator, **told)
     return meta | how | {'text_bytes': sum(len(utf8(text)) for text in texts), 'classes': list(classes)}

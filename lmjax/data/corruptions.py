@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lmjax.config import choose, require
 from lmjax.data.augmentation import augmented
 from lmjax.data.denoising import denoise
+from lmjax.data.infilling import infilled
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
@@ -35,7 +36,8 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'contrastive': texts,
     **dict.fromkeys(('classify', 'multilabel', 'regress'), texts),
     'tag': tags,
-    'instruct': answers,
+    'infill': infilled,
+    **dict.fromkeys(('instruct', 'complete'), answers),
     'match': matches,
     'span': ends,
     'link': tails,

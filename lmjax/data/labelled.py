@@ -9,6 +9,7 @@ import json
 import math
 
 from lmjax.data.chats import open_chats
+from lmjax.data.infilling import open_infill
 from lmjax.data.parallel_text import SIGN
 from lmjax.data.passages import label_of
 from lmjax.data.rows import is_conll, open_rows
@@ -136,6 +137,7 @@ OPENERS = {
     'number': open_scored,
     'tags': open_tagged,
     'said': open_chats,
+    'middle': open_infill,
     'match': open_matched,
     'span': open_answers,
     'tail': open_triples,

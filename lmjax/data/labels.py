@@ -12,6 +12,7 @@ import numpy as np
 from lmjax.config import UsageError
 from lmjax.data.chats import encode_chats, plain_text
 from lmjax.data.config import DataConfig
+from lmjax.data.infilling import encode_middles, plain_sides
 from lmjax.data.labelled import split_label
 from lmjax.data.matches import encode_matches
 from lmjax.data.parallel_text import SIGN
@@ -32,7 +33,7 @@ class Labels(NamedTuple):
     parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
     encode: Callable[..., tuple[Any, Any]] | None = None  # texts, numbers, tokenizer -> ids, what is told of each
     plain: Callable[[str], str] = lambda text: text.replace(SIGN, '\n')  # what of a document's text a person reads
-    windowed: bool = False  # texts become windows of data.seq_len tokens, `encode` takes `seq_len` and `stride`
+    fitted: tuple[str, ...] = ()  # fields of DataConfig by which texts are made to fit a row, which `encode` takes by name
     bounded: bool = False  # texts say themselves where they begin and end, so that no separator stands between them
 
 
@@ -184,7 +185,17 @@ LABELS = {
         lambda found: (),
         parse_answers,
         encode=encode_answers,
-        windowed=True,
+        fitted=('seq_len', 'stride'),
+    ),
+    'middle': Labels(
+        'infill:GLOB#PREFIX,SUFFIX,MIDDLE',
+        lambda label: [],
+        lambda found: (),
+        lambda written, classes: list(written),
+        encode=encode_middles,
+        plain=plain_sides,
+        fitted=('seq_len',),
+        bounded=True,
     ),
     'match': Labels(
         'matched:GLOB#TEXT,MATCH',
@@ -233,6 +244,7 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'tags': {'tags': of_tokens},
         'tail': {'labels': np.zeros((texts, 1), np.int32)},
         'said': {'tags': of_tokens},
+        'middle': {'tags': of_tokens},
         'span': {'tags': of_tokens},
         'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }

@@ -12,11 +12,18 @@ import numpy as np
 from lmjax.config import UsageError, require
 from lmjax.data.bpe import spelled_bytes
 from lmjax.data.chat import Chat
-from lmjax.data.special_tokens import SENTINEL, spelled
+from lmjax.data.special_tokens import GAP, SENTINEL, spelled
 from lmjax.data.tokenizers import FILE, MASK, Tokenizer, utf8
 
 CHAT_FILE = 'chat.json'
 MAX_TOKENS = 1 << 24  # sixteen million; published vocabularies end at a few hundred thousand
+# how published checkpoints that fill gaps write the tokens of GAP: StarCoder, SantaCoder, Qwen's coders, DeepSeek's
+GAP_TOKENS = (
+    ('<fim_prefix>', '<fim_suffix>', '<fim_middle>'),
+    ('<fim-prefix>', '<fim-suffix>', '<fim-middle>'),
+    ('<|fim_prefix|>', '<|fim_suffix|>', '<|fim_middle|>'),
+    ('<｜fim▁begin｜>', '<｜fim▁hole｜>', '<｜fim▁end｜>'),
+)
 # decoder -> how a token begins, and whether one that does so goes on with a word or starts one
 WORD_SIGNS = {'WordPiece': ('##', True), 'Metaspace': ('\u2581', False)}
 
@@ -66,7 +73,8 @@ class LibraryTokenizer(Tokenizer):
         if self._known > self.vocab_size:
             remedy = 'the tokenizer and the network do not belong together'
             raise UsageError(f'tokenizer.json: has {self._known} tokens and the network {self.vocab_size}; {remedy}')
-        named = {**specials, **found_sentinels(self._library.get_vocab(with_added_tokens=True))}
+        vocabulary = self._library.get_vocab(with_added_tokens=True)
+        named = {**specials, **found_sentinels(vocabulary), **found_gap(vocabulary)}
         ids = {role: self._library.token_to_id(token) for role, token in named.items()}
         ids |= {} if start is None or start >= self.vocab_size else {'start': start}
         self.specials = {role: i for role, i in ids.items() if i is not None}
@@ -189,3 +197,9 @@ def found_sentinels(vocabulary: Collection[str]) -> dict[str, str]:
     """Role -> token of the sentinels in a vocabulary: those numbered 0, 1, ... without a gap."""
     roles = (f'{SENTINEL}{i}' for i in itertools.count())
     return {role: spelled(role) for role in itertools.takewhile(lambda role: spelled(role) in vocabulary, roles)}
+
+
+def found_gap(vocabulary: Collection[str]) -> dict[str, str]:
+    """Role -> token of the marks of a gap in a vocabulary; empty where it does not have all of them."""
+    found = (tokens for tokens in GAP_TOKENS if all(token in vocabulary for token in tokens))
+    return dict(zip(GAP, next(found, ()), strict=False))

@@ -9,7 +9,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from lmjax.data.sources import Share, Source, bad_source, digest_files, json_record, matching_files, parse_columns, read_text
+from lmjax.data.sources import (
+    Share,
+    Source,
+    bad_source,
+    digest_files,
+    is_two,
+    json_record,
+    matching_files,
+    parse_columns,
+    read_text,
+)
 
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 CONLL = ('.conll', '.conllu', '.iob', '.bio')
@@ -61,7 +71,7 @@ def open_rows(
 
     digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {written[1:]}' if written else '')
-    how = {'interleaved': True, 'labels': kind, 'two': has_label and len(shown) == 2, 'find': find}
+    how = {'interleaved': True, 'labels': kind, 'two': is_two(name), 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
 
 

@@ -29,6 +29,7 @@ LABELLED = {
     'scored': 'number',
     'tagged': 'tags',
     'chats': 'said',
+    'infill': 'middle',
     'matched': 'match',
     'triples': 'tail',
     'answers': 'span',
@@ -80,13 +81,13 @@ def label_kind(name: str) -> str:
 
 def is_two(name: str) -> bool:
     """Whether the texts with labels of `data.source=name` are two in one."""
-    return label_kind(name) not in ('', 'match', 'tail') and columns_of(name) == 3
+    return label_kind(name) not in ('', 'match', 'tail', 'middle') and columns_of(name) == 3
 
 
 def columns_of(name: str) -> int:
     """How many columns `data.source=name` names; where it leaves that to the default 2, or 3 of answers."""
-    columns = name.partition('@')[0].partition('#')[2]
-    return columns.count(',') + 1 if columns else 2 + (label_kind(name) == 'span')
+    _, columns, _, _ = parse_columns(name, name.partition(':')[2])
+    return len(columns) if any(columns) else 2 + (label_kind(name) == 'span')
 
 
 def need_pairs(field: str, name: str, who: str) -> None:

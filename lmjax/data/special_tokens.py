@@ -11,7 +11,8 @@ from lmjax.config import UsageError
 from lmjax.data.config import DataConfig
 from lmjax.data.tokenizers import SPECIALS_FILE, Tokenizer
 
-SPECIALS = ('mask', 'class', 'separator', 'start', 'end')  # the roles that `data.specials` may name
+GAP = ('prefix', 'suffix', 'middle')  # the roles of tokens that stand before the parts of a text with a gap
+SPECIALS = ('mask', 'class', 'separator', 'start', 'end', *GAP)  # the roles that `data.specials` may name
 SENTINEL = 'sentinel_'  # and a number: the roles of `data.sentinels`
 
 

@@ -126,7 +126,7 @@ def along(batch: Batch, kept_BxW: np.ndarray) -> np.ndarray:
 
 
 def answers(objective: ObjectiveConfig, marks: Marks) -> Corruption:
-    """Of conversations the tokens that the assistant says are scored, and no others."""
+    """The tokens that the assistant says, or that belong into a gap, are scored, and no others."""
 
     def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
         said_BxT = np.asarray(batch.labels)[:, 1:] == SAID

@@ -20,6 +20,7 @@ from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.triples import query_of, tokens_of
 from lmjax.data.words import word_encoder
 from lmjax.generate.embed import padded_inputs, read_rows
+from lmjax.generate.middles import read_middles
 from lmjax.generate.passages import answer_said, read_answers
 from lmjax.generate.targets import tell_targets
 from lmjax.objectives.config import ObjectiveConfig
@@ -258,6 +259,14 @@ ANSWERS: Mapping[str, Answer] = {
         said=answer_said,
         more=lambda found, classes, text: {'begin': found.begin, 'end': found.end, 'probability': found.probability},
         written=lambda label: json.loads(label)['text'],
+        loss=None,
+    ),
+    'middle': Answer(
+        name='middle',
+        read=read_middles,
+        said=lambda middle, classes, text: middle,
+        more=lambda middle, classes, text: {},
+        written=json.loads,
         loss=None,
     ),
     'target': Answer(

@@ -17,6 +17,7 @@ class ObjectiveConfig:
         ''  # masked: rows are two texts, and it is told whether the second is the next, or in which order they are: next, order
     )
     span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
+    infill_rate: float = 0.5  # infill: share of rows whose middle stands last (Bavarian et al. 2022, section 4.1)
     shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
     classes: tuple[str, ...] = ()  # classify, multilabel, tag: their names; empty: those of the training text

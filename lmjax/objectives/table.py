@@ -32,11 +32,12 @@ class Objective(NamedTuple):
 
     loss: Callable[..., tuple[Any, tuple[Any, dict[str, Any], Any]]]
     separable: bool  # the loss of a batch is the sum over its rows, so that accumulation equals one batch
-    in_order: bool  # every token is scored, given those before: bits per byte follow
+    in_order: bool  # what is scored are tokens of the text, each given those before: bits per byte follow
     needs: tuple[str, ...] = ()  # traits that a network must have
     paired: bool = False  # reads documents that are pairs of a source and a target
     labels: str = ''  # a row of LABELS: reads texts with these, which a classifier on top of the network tells, or the network
     reader: Callable[[Model], Model] = lambda model: model  # the network as it reads the prompts that it goes on with
+    tells: str = ''  # what its network says of a text (a row of ANSWERS), where that is not the labels
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
     taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
@@ -63,7 +64,9 @@ OBJECTIVES = {
     'prefix': Objective(likelihood.loss, separable=True, in_order=False, needs=('causal', 'opens'), reader=open_prompts),
     'spans': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
     'denoise': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal')),
-    'seq2seq': Objective(likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal'), paired=True),
+    'seq2seq': Objective(
+        likelihood.loss, separable=True, in_order=False, needs=('sourced', 'causal'), paired=True, tells='target'
+    ),
     'contrastive': Objective(
         contrastive.loss,
         separable=False,
@@ -142,7 +145,9 @@ OBJECTIVES = {
         scores=matching.SCORES,
         report=matching.report,
     ),
-    'instruct': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), labels='said'),
+    'instruct': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='said'),
+    'infill': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), tells='middle'),
+    'complete': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='middle'),
     'distill': Objective(
         distillation.loss,
         separable=True,

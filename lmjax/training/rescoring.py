@@ -44,8 +44,8 @@ def rescore(
     seq_len = config.data.seq_len
     if not 0 <= stride <= seq_len:
         raise UsageError(f'stride={stride}: must lie between 0 (disjoint windows) and the window of {seq_len} tokens')
-    remedy = f'the objective {config.objective.kind!r} does not score tokens in order; leave it at 0'
-    require(objective.in_order or not stride, 'stride', stride, remedy)
+    remedy = f'the objective {config.objective.kind!r} does not score all tokens in order; leave it at 0'
+    require((objective.in_order and not objective.labels) or not stride, 'stride', stride, remedy)
     layout = 'windows' if (text is not None and not store.paired) or stride else config.data.layout
     scored = source or ('text' if text is not None else config.data.source)
     left_out = {}
@@ -80,8 +80,8 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
 
     Raises UsageError where there are none of the kind that the network tells, or a label that training never saw.
     """
-    kind = what_is_told(config)
-    if kind == TARGET:
+    kind = what_is_told(config, source)
+    if kind == 'target':
         need_pairs('source', source, 'what is told of each text')
         documents, _ = read_documents(open_source(source), config.data)
         texts, targets = map(list, zip(*map(split_pair, documents), strict=True))
@@ -94,25 +94,29 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
     return part_labels(opened, documents, config.objective.classes)
 
 
-TARGET = 'target'  # what is told of a text by a network that was trained on pairs
-
-
-def what_is_told(config: Config) -> str:
-    """What a network tells of a text: a row of ANSWERS. Raises UsageError where it tells nothing."""
+def what_is_told(config: Config, source: str = '') -> str:
+    """What a network tells of a text, or of those of a source: a row of ANSWERS. Raises UsageError where it tells nothing."""
+    config = _reading(config, None, source)
     objective, kind = objective_of(config.objective), config.objective.kind
-    rows = ', '.join(name for name, row in OBJECTIVES.items() if row.labels in ANSWERS or row.paired)
-    told = TARGET if objective.paired else objective.labels
+    rows = ', '.join(name for name, row in OBJECTIVES.items() if (row.tells or row.labels) in ANSWERS)
+    told = objective.tells or objective.labels
     require(told in ANSWERS, 'objective.kind', kind, f'this network tells nothing of a text; train one with: {rows}')
     return told
 
 
+GIVEN = {'said': ('instruct', 'packed'), 'middle': ('complete', 'documents')}  # kind of labels -> how a text with them is read
+GOES_ON = ('causal', 'infill', *(kind for kind, _ in GIVEN.values()))  # rows of networks that go on with any text
+
+
 def _reading(config: Config, text: str | None, source: str) -> Config:
-    """The config as a text is read: a network that goes on with text reads plain text and conversations, whatever taught it."""
-    kind, said = config.objective.kind, bool(source) and label_kind(source) == 'said'
-    plain = text is not None or (bool(source) and not said)
-    if kind == 'causal' and said:
-        return _as_read(config, 'instruct', 'packed')
-    return _as_read(config, 'causal', 'windows') if kind == 'instruct' and plain else config
+    """The config as a text is read: who goes on with text reads plain text, conversations and gaps, whatever taught it."""
+    told = label_kind(source) if source else ''
+    if config.objective.kind not in GOES_ON or told == objective_of(config.objective).labels != '':
+        return config
+    if told in GIVEN:
+        return _as_read(config, *GIVEN[told])
+    plain = text is not None or (bool(source) and not told)
+    return _as_read(config, 'causal', 'windows') if plain and config.objective.kind != 'causal' else config
 
 
 def _as_read(config: Config, kind: str, layout: str) -> Config:

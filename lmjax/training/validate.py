@@ -8,6 +8,7 @@ import jax
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import check_augmentation, corruption_of
+from lmjax.data.infilling import MARKED
 from lmjax.data.labels import LABELS, UNSEEN
 from lmjax.data.loader import validate as validate_data
 from lmjax.data.marks import expected_marks, reading_of
@@ -17,6 +18,7 @@ from lmjax.data.spans import check_sentinels
 from lmjax.data.special_tokens import roles_of
 from lmjax.data.texts import WORD_TOKENS
 from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
+from lmjax.generate.middles import room_beside
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.objectives.distillation import HIDDEN_LOSSES
 from lmjax.objectives.table import OBJECTIVES, Objective, objective_of
@@ -64,6 +66,10 @@ def validate(config: Config) -> None:
         _validate_batch(config)
     if config.objective.kind == 'contrastive':
         _validate_contrastive(config)
+    if config.objective.kind == 'infill':
+        _validate_infill(config)
+    if 'middle' in (objective.tells, objective.labels):
+        room_beside(config.sample.max_new_tokens, config.data.seq_len)
     _validate_labelled(config, objective.labels)
     if tokenizer_class(config.data.tokenizer).trainable:  # otherwise its special tokens come with it
         corruption_of(config.objective, expected_marks(config.data))
@@ -178,9 +184,24 @@ def _validate_contrastive(config: Config) -> None:
     dropout = getattr(config.model, 'dropout', 1.0)  # a network without the field is refused for what it is
     remedy = "objective.kind='contrastive' tells a text by two readings, which dropout alone makes differ; set it to 0.1"
     require(dropout > 0, 'model.dropout', dropout, remedy)
-    layout = config.data.layout
+    _validate_rows(config)
+
+
+def _validate_infill(config: Config) -> None:
+    rate, length = config.objective.infill_rate, config.data.seq_len
+    require(rate <= 1, 'objective.infill_rate', rate, 'use a share between 0 and 1, as 0.5')
+    require(
+        length >= MARKED,
+        'data.seq_len',
+        length,
+        f"objective.kind='infill' adds {MARKED} tokens to a text; use {MARKED} or more",
+    )
+    _validate_rows(config)
+
+
+def _validate_rows(config: Config) -> None:
+    layout, carry = config.data.layout, config.train.carry
     require(layout != 'packed', 'data.layout', layout, "a row must be one text; use 'documents', or 'windows'")
-    carry = config.train.carry
     require(not carry, 'train.carry', carry, 'each text is read by itself; set it to false')
 
 
