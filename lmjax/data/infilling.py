@@ -83,8 +83,8 @@ def shown_ids(text: str, tokenizer: Tokenizer, room: int) -> np.ndarray:
     """What is read before a middle is told, at most `room` ids: `prefix, p, suffix, s, middle`, or p as a document begins."""
     prefix, suffix = (tokenizer.encode_rendered(side) for side in sides_of(text))
     if not has_gaps(tokenizer):
-        begin = [] if tokenizer.separator_id is None else [tokenizer.separator_id]
-        return np.append(np.array(begin, np.int32), prefix)[-room:]
+        start = [] if tokenizer.separator_id is None else [tokenizer.separator_id]
+        return np.append(np.array(start, np.int32), prefix)[-room:]
     room -= len(GAP)
     after = min(len(suffix), max(room // 2, room - len(prefix)))
     before = min(len(prefix), room - after)
