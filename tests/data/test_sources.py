@@ -215,4 +215,5 @@ def test_every_source_is_reached_by_its_name():
         'matched',
         'triples',
         'answers',
+        'infill',
     }
