@@ -1,8 +1,8 @@
 """Functions of Python's standard library, each with a line to fill in, as JSON lines.
 
-    python -m experiments.make_gaps --output=gaps.jsonl [--bytes=500]
+    python -m experiments.make_gaps --output=gaps.jsonl [--bytes=300]
 
-A row has the `text` of a function of 500 bytes at most, and the same in three parts: what stands before one of the
+A row has the `text` of a function of 300 bytes at most, and the same in three parts: what stands before one of the
 lines of its body (`prefix`, with the line's indentation), that line (`middle`, 8 signs or more) and what stands after it
 (`suffix`, from the end of the line on). Each function comes once, in random order. Printed is one line of JSON with counts.
 """
@@ -20,7 +20,7 @@ from experiments import cli
 from experiments.definitions import OUTPUT, Function, definitions, files
 from lmjax.data.sources import read_bytes
 
-_BYTES = flags.DEFINE_integer('bytes', 500, 'Longer functions are left out.')
+_BYTES = flags.DEFINE_integer('bytes', 300, 'Longer functions are left out.')
 SHORTEST = 8  # signs of a line that is filled in
 
 
