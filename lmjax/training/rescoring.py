@@ -104,8 +104,8 @@ def what_is_told(config: Config, source: str = '') -> str:
     return told
 
 
-GIVEN = {'said': ('instruct', 'packed'), 'middle': ('complete', 'documents')}  # kind of labels -> how a text with them is read
-GOES_ON = ('causal', 'infill', *(kind for kind, _ in GIVEN.values()))  # rows of networks that go on with any text
+GIVEN = {'said': 'instruct', 'middle': 'complete'}  # kind of labels -> who reads text of which a part is told
+GOES_ON = ('causal', 'infill', *GIVEN.values())  # rows of networks that go on with any text
 
 
 def _reading(config: Config, text: str | None, source: str) -> Config:
@@ -114,7 +114,7 @@ def _reading(config: Config, text: str | None, source: str) -> Config:
     if config.objective.kind not in GOES_ON or told == objective_of(config.objective).labels != '':
         return config
     if told in GIVEN:
-        return _as_read(config, *GIVEN[told])
+        return _as_read(config, GIVEN[told], 'packed')
     plain = text is not None or (bool(source) and not told)
     return _as_read(config, 'causal', 'windows') if plain and config.objective.kind != 'causal' else config
 
