@@ -71,19 +71,19 @@ def test_a_run_learns_to_fill_gaps_from_both_sides(tmp_path, model):
 
 
 def test_who_has_not_learned_gaps_is_scored_on_the_middle_after_the_prefix(tmp_path):
+    (tmp_path / 'texts.jsonl').write_text(40 * '{"text": "ab\\ncd"}\n')
     data = DataConfig(
-        source=f'jsonl:{tmp_path}/rows.jsonl#text',
+        source=f'jsonl:{tmp_path}/texts.jsonl#text',
         tokenizer='byte',
         seq_len=8,
         layout='documents',
         cache_dir=str(tmp_path / 'c'),
     )
-    config = config_of(
-        tmp_path, data=data, model=NgramConfig(order=3), objective=ObjectiveConfig(), train=TrainConfig(steps=1, batch_size=8)
-    )
+    train = TrainConfig(steps=1, batch_size=8)
+    config = config_of(tmp_path, data=data, model=NgramConfig(order=3), objective=ObjectiveConfig(), train=train)
     lmjax.train(config, str(tmp_path / 'run'), say=lambda line: None)
     run = lmjax.load(str(tmp_path / 'run'))
-    rows = [{'prefix': '(1', 'middle': 'cd', 'suffix': '2)'}, {'prefix': '', 'middle': '(0', 'suffix': 'a0)\nx'}]
+    rows = [{'prefix': 'a', 'middle': 'bx', 'suffix': 'cd'}, {'prefix': '', 'middle': 'ac', 'suffix': '\n'}]
     (tmp_path / 'gaps.jsonl').write_text('\n'.join(map(json.dumps, rows)))
     found = run.evaluate(source=f'infill:{tmp_path}/gaps.jsonl')
     begin = [run.tokenizer.separator_id]
@@ -93,7 +93,7 @@ def test_who_has_not_learned_gaps_is_scored_on_the_middle_after_the_prefix(tmp_p
     assert (found['tokens'], found['bytes']) == (4, 4)
     assert found['loss_nats'] == pytest.approx(nats / 4, rel=1e-5)
     assert found['bits_per_byte'] == pytest.approx(nats / 4 / math.log(2), rel=1e-5)
-    assert [row['told'] for row in run.tell(f'infill:{tmp_path}/gaps.jsonl')] != ['', '']
+    assert [row['told'] for row in run.tell(f'infill:{tmp_path}/gaps.jsonl')] == ['b', 'ab']  # to the end of the line
     with pytest.raises(UsageError, match='this network tells nothing of a text'):
         run.predict(['["a", "b"]'])
 
