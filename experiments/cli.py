@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -14,6 +15,8 @@ from absl import app, flags, logging
 import lmjax
 from lmjax.config import UsageError, first_line, leaves, nearest
 from lmjax.training.memory import keep_freed_memory
+
+MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together
 
 
 def define_config() -> flags.FlagHolder:
@@ -74,6 +77,16 @@ def read_text(flag: str, path: str) -> str:
         raise UsageError(f'--{flag}={path!r}: cannot be read ({error.strerror}); name a text file, or -') from None
     except UnicodeDecodeError as error:
         raise UsageError(f'--{flag}={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
+
+
+def text_batches(flag: str, path: str) -> Iterator[list[str]]:
+    """Texts, one a line, without empty ones: those of the standard input (-) one by one, those of a file many at a time."""
+    if path == '-':
+        yield from ([line.strip()] for line in sys.stdin if line.strip())
+        return
+    texts = [line.strip() for line in io.StringIO(read_text(flag, path), newline=None) if line.strip()]
+    for start in range(0, len(texts), MANY):
+        yield texts[start : start + MANY]
 
 
 def write_rows(flag: str, path: str, rows: Iterable[Mapping[str, Any]]) -> None:

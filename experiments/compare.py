@@ -29,7 +29,7 @@ _SCORE = flags.DEFINE_string(
     'score',
     'accuracy',
     'A row of SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats; or of TEXT_SCORES, '
-    'where texts are told: bleu, chrf, rouge1, rouge2, rougeL, exact, em, f1.',
+    'where texts are told: bleu, chrf, rouge1, rouge2, rougeL, exact, em, f1, wer, cer.',
 )
 
 

@@ -7,10 +7,8 @@ class, its score, the tags of its words (which white space parts) and the spans 
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -22,26 +20,15 @@ _WORKDIR = flags.DEFINE_string(
 )
 _INPUT = flags.DEFINE_string('input', '', 'A file with a text on each line; -: the standard input.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')
-MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together
 
 
 def main(_: Sequence[str]) -> int:
     cli.need((_WORKDIR, 'runs/sentiment'), (_INPUT, 'reviews.txt'))
     run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
-    for texts in batches(_INPUT.value):
+    for texts in cli.text_batches('input', _INPUT.value):
         for text, found in zip(texts, run.predict(texts), strict=True):
             print(json.dumps({'text': text, **found}, ensure_ascii=False), flush=True)
     return 0
-
-
-def batches(path: str) -> Iterator[list[str]]:
-    """Texts of the standard input one by one, those of a file many at a time."""
-    if path == '-':
-        yield from ([line.strip()] for line in sys.stdin if line.strip())
-        return
-    texts = [line.strip() for line in io.StringIO(cli.read_text('input', path), newline=None) if line.strip()]
-    for start in range(0, len(texts), MANY):
-        yield texts[start : start + MANY]
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lmjax.generate.answers import Teller
     from lmjax.generate.config import SamplingConfig
+    from lmjax.generate.scores import ScoredText
     from lmjax.interop.harness import Examinee
     from lmjax.types import Array, Model, Teacher, Tree
 
@@ -217,6 +218,21 @@ class Run:
         args = (self.model, self.params, self.tokenizer, texts)
         pooling = pooling or self.config.objective.pooling
         return embed_texts(*args, pooling=pooling, normalize=normalize, context=self.context)
+
+    def word_vectors(self, words: Sequence[str], *, layer: str = 'table') -> np.ndarray:
+        """One vector of length 1 for each word, words x width: see `lmjax.generate.word_vectors.word_vectors`."""
+        from lmjax.generate.word_vectors import word_vectors
+
+        self.need_tokenizer()
+        return word_vectors(self.model, self.params, self.tokenizer, words, layer=layer, context=self.context)
+
+    def score(self, texts: Sequence[str], *, end: bool = False) -> list[ScoredText]:
+        """How likely each text is, its nats, its tokens' and its bits per byte: see `lmjax.generate.scores.score_texts`."""
+        from lmjax.generate.scores import need_scorer, score_texts
+
+        self.need_tokenizer()
+        need_scorer(self.config.objective, self.model)
+        return score_texts(self.model, self.params, self.tokenizer, texts, end=end, context=self.context)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """What a run that reads labels or pairs says of each text, by what it was trained to tell.

@@ -46,6 +46,7 @@ OWNERS = {
     'seqeval': ('lmjax/objectives/tagging.py',),
     'sacrebleu': ('lmjax/study/text_scores.py',),
     'rouge_score': ('lmjax/study/text_scores.py',),
+    'rapidfuzz': ('lmjax/study/text_scores.py',),
     'gguf': ('lmjax/interop/gguf_file.py',),
     'huggingface_hub': ('lmjax/interop/huggingface.py',),
     'lm_eval': ('lmjax/interop/harness.py', 'lmjax/interop/harness_tasks.py'),
@@ -67,6 +68,7 @@ HEAVY_AT_TOP = (
     'seqeval',
     'sacrebleu',
     'rouge_score',
+    'rapidfuzz',
     'huggingface_hub',
     'lm_eval',
 )

@@ -38,20 +38,24 @@ def continuation_likelihoods(
       UsageError: a network that sees what comes later or reads a source, a context or a continuation without a token, a
         continuation longer than the network's context, or an id outside of the vocabulary.
     """
-    require(model.traits.causal, 'model', 'encoder', 'sees what it would predict; take a decoder')
-    require(not model.traits.sourced, 'model', 'encoder-decoder', 'reads a source beside the text; take a decoder')
-    for before, after in pairs:
-        _check(model, before, after, context)
-    rows = [np.asarray([*before, *after], np.int32)[-(context + 1) if context else 0 :] for before, after in pairs]
-    read = partial(_told, model.apply, model.score, params)
-    told = read_rows(read, rows, context + 1 if context else None)
-    return [_likelihood(row[: len(ids) - 1][-len(after) :]) for row, ids, (_, after) in zip(told, rows, pairs, strict=True)]
+    return [_likelihood(told_Tx2) for told_Tx2 in _continuations(model, params, pairs, context)]
 
 
 def text_likelihoods(
     model: Model, params: Tree, rows: Sequence[Sequence[int]], *, start: int, context: int | None = None
 ) -> list[float]:
     """The log-likelihood of each whole text of ids after the token that begins one, in nats; 0 of a text without a token.
+
+    Raises:
+      UsageError: as `continuation_likelihoods`.
+    """
+    return [float(logprobs_T.sum()) for logprobs_T in token_likelihoods(model, params, rows, start=start, context=context)]
+
+
+def token_likelihoods(
+    model: Model, params: Tree, rows: Sequence[Sequence[int]], *, start: int, context: int | None = None
+) -> list[np.ndarray]:
+    """The log-probability of each token of each text, in nats, float64, given those before it and the token that begins a text.
 
     Each token is scored exactly once. A text that is longer than the network's context is read in windows of that size, as
     lm-evaluation-harness does: each begins with the last token of the one before, and the last window is as long as the others.
@@ -60,11 +64,11 @@ def text_likelihoods(
       UsageError: as `continuation_likelihoods`.
     """
     windows = [(i, *window) for i, row in enumerate(rows) for window in rolling_windows(row, start, context)]
-    found = continuation_likelihoods(model, params, [(before, after) for _, before, after in windows], context=context)
-    sums = [0.0] * len(rows)
-    for (i, *_), each in zip(windows, found, strict=True):
-        sums[i] += each.log_likelihood
-    return sums
+    found = _continuations(model, params, [(before, after) for _, before, after in windows], context)
+    parts: list[list[np.ndarray]] = [[np.zeros(0)] for _ in rows]
+    for (i, *_), told_Tx2 in zip(windows, found, strict=True):
+        parts[i].append(told_Tx2[:, 0].astype(np.float64))
+    return [np.concatenate(part) for part in parts]
 
 
 def rolling_windows(row: Sequence[int], start: int, context: int | None) -> Iterator[tuple[list[int], list[int]]]:
@@ -74,6 +78,20 @@ def rolling_windows(row: Sequence[int], start: int, context: int | None) -> Iter
     for done in range(0, len(row), size or 1):
         end = min(done + size, len(row))
         yield ids[max(end - size, 0) : done + 1], ids[done + 1 : end + 1]
+
+
+def _continuations(
+    model: Model, params: Tree, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], context: int | None
+) -> list[np.ndarray]:
+    """Of each token of each continuation its log-probability, and 1 where no token is likelier, T x 2."""
+    require(model.traits.causal, 'model', 'encoder', 'sees what it would predict; take a decoder')
+    require(not model.traits.sourced, 'model', 'encoder-decoder', 'reads a source beside the text; take a decoder')
+    for before, after in pairs:
+        _check(model, before, after, context)
+    rows = [np.asarray([*before, *after], np.int32)[-(context + 1) if context else 0 :] for before, after in pairs]
+    read = partial(_told, model.apply, model.score, params)
+    told = read_rows(read, rows, context + 1 if context else None)
+    return [row[: len(ids) - 1][-len(after) :] for row, ids, (_, after) in zip(told, rows, pairs, strict=True)]
 
 
 def _check(model: Model, before: Sequence[int], after: Sequence[int], context: int | None) -> None:

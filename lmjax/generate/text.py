@@ -149,6 +149,13 @@ def start_ids(tokenizer: Any, prompt: str | np.ndarray) -> np.ndarray:
     return np.zeros(1, np.int32)
 
 
+def first_id(tokenizer: Any) -> int:
+    """The token that stands for no context: a chat checkpoint's own, where it names one, else what begins a document."""
+    named = tokenizer.chat.tokens.get('bos_token', '') if tokenizer.chat else ''
+    ids: Sequence[int] = tokenizer.encode_rendered(named) if named else []
+    return int(ids[0] if len(ids) == 1 else start_ids(tokenizer, '')[0])
+
+
 def source_ids(tokenizer: Tokenizer, text: str | np.ndarray) -> np.ndarray:
     """A text (or its ids) as an encoder-decoder reads it, the end token after it; `<mask>` stands for a mask or a sentinel."""
     if isinstance(text, str):

@@ -17,7 +17,7 @@ from lmjax.data.chat import need_chat, render_chat
 from lmjax.generate.config import SamplingConfig
 from lmjax.generate.continuations import continue_prompts
 from lmjax.generate.likelihoods import continuation_likelihoods, text_likelihoods
-from lmjax.generate.text import start_ids
+from lmjax.generate.text import first_id
 
 if TYPE_CHECKING:
     from lmjax.types import Model, Tree
@@ -114,13 +114,6 @@ class Examinee:
             return text
         said = str(messages[-1]['content']).strip()
         return text[: text.rindex(said) + len(said)]
-
-
-def first_id(tokenizer: Any) -> int:
-    """The token that stands for no context: a chat checkpoint's own, where it names one, else what begins a document."""
-    named = tokenizer.chat.tokens.get('bos_token', '') if tokenizer.chat else ''
-    ids: Sequence[int] = tokenizer.encode_rendered(named) if named else []
-    return int(ids[0] if len(ids) == 1 else start_ids(tokenizer, '')[0])
 
 
 def sampling_of(asked: Mapping[str, Any]) -> SamplingConfig:

@@ -127,7 +127,34 @@ def shared_words(text: str, references: list[str]) -> float:
     return max(score(bare(text).split(), bare(one).split()) for one in references)
 
 
+def edit_statistics(split: Callable[[str], Sequence[str]], texts: Sequence[str], references: References) -> np.ndarray:
+    """N x 2: how many units are put in, left out or exchanged (Levenshtein 1966), and those of the nearest reference."""
+    distance = library('rapidfuzz', 'rapidfuzz.distance').Levenshtein.distance
+
+    def nearest(text: str, refs: list[str]) -> tuple[int, int]:
+        pairs = [(distance(split(text), split(one)), len(split(one))) for one in refs]
+        return min(pairs, key=lambda pair: pair[0] / max(pair[1], 1))
+
+    found = [nearest(text, refs) for text, refs in zip(texts, each_a_list(references), strict=True)]
+    return np.array(found, np.float64).reshape(-1, 2)
+
+
+def error_rate(sums_C: np.ndarray) -> float:
+    return float(sums_C[0] / sums_C[1]) if sums_C[1] else float(sums_C[0] > 0)
+
+
+def edit_row(unit: str, split: Callable[[str], Sequence[str]]) -> TextScore:
+    """Errors over units of the references, 0 where all is right; the units of all texts together, as speech is scored."""
+    return TextScore(
+        partial(edit_statistics, split),
+        error_rate,
+        lambda references: f'{unit}|case:mixed|rapidfuzz:{metadata.version("rapidfuzz")}',
+    )
+
+
 TEXT_SCORES = {
+    'wer': edit_row('words', str.split),
+    'cer': edit_row('characters', str.strip),
     'em': TextScore(partial(mean_statistics, same_answer), mean_finish, lambda references: 'exact match, SQuAD normalisation'),
     'f1': TextScore(partial(mean_statistics, shared_words), mean_finish, lambda references: 'F1 of words, SQuAD normalisation'),
     'bleu': sacre_row('BLEU'),

@@ -110,3 +110,13 @@ def test_answers_are_compared_as_squad_does():
     assert corpus_score('f1', ['x y z'], [['y z w', 'y z']]) == pytest.approx(0.8)
     assert corpus_score('f1', ['', 'the', 'cat', ''], ['', '', '', 'cat']) == 0.5
     assert corpus_score('em', ['', 'An apple'], ['', 'apple']) == 1.0
+
+
+def test_errors_of_words_and_characters_are_counted_together():
+    """Six words of references, one exchanged, one left out and one put in; of several references the nearest."""
+    texts, references = ['a b x', 'd', 'f g'], ['a b c', 'd e', 'f']
+    assert corpus_score('wer', texts, references) == pytest.approx(3 / 6)
+    assert corpus_score('wer', ['a b'], [['c', 'a b d']]) == pytest.approx(1 / 3)
+    assert corpus_score('cer', ['abd '], ['abc']) == pytest.approx(1 / 3)
+    assert (corpus_score('wer', [''], ['']), corpus_score('wer', ['a'], [''])) == (0, 1)
+    assert TEXT_SCORES['wer'].signature(references).startswith('words|case:mixed|rapidfuzz:')
