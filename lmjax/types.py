@@ -31,7 +31,9 @@ class Inputs(NamedTuple):
     segments: Array | None = None  # B x T int32, 0 is padding, 1.. are documents; None: all 1
     source_ids: Array | None = None  # B x S int32, what an encoder reads for the decoder of `ids`
     source_mask: Array | None = None  # B x S bool, false where the source is padded; None: nowhere
-    prefix: Array | None = None  # B x P x D
+    # B x P x D: vectors instead of those of the first P tokens of each row that are no padding; what a row's frames (patches of
+    # a picture, pieces of a sound) are before they are encoded, where a network does that, is in the same place
+    prefix: Array | None = None
     types: Array | None = None  # B x T int32, which of two texts a token is from; None: all the first
     open: Array | None = None  # B x T bool, tokens that earlier ones of their segment see too; None: as the network is made
 
@@ -77,6 +79,7 @@ class Traits(NamedTuple):
     recurrent: bool = False  # the cache is a carry of fixed size: no context limit
     vmappable: bool = True
     opens: bool = False  # heeds `Inputs.open`
+    prefixed: bool = False  # heeds `Inputs.prefix`
     sourced: bool = False  # an encoder-decoder: needs `Inputs.source_ids`, or a cache that was made for a source
 
 

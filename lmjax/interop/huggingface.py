@@ -18,7 +18,7 @@ from lmjax.interop.imported import Imported, read_checkpoint
 from lmjax.interop.tensors import TensorFolder, read_json
 from lmjax.interop.tokenizer_files import described_chat, read_chat, read_named, read_optional, read_text, text_of
 from lmjax.interop.vocabulary_files import build_older, find_older, spelled_files
-from lmjax.models.classifiers import has_classifier
+from lmjax.models.classifiers import has_additions
 from lmjax.models.config import TransformerConfig
 from lmjax.models.validate import longest
 from lmjax.ops.positions import POSITIONS
@@ -167,8 +167,8 @@ def export_folder(config: Config, params: Tree, tokenizer: Tokenizer | None, fol
     """
     require(dtype in DTYPES, '--dtype', dtype, f'choose one of: {", ".join(DTYPES)}')
     model = config.model
-    remedy = 'transformers gets no classifier from here yet; convert the run that it started from'
-    require(not has_classifier(params), 'objective.kind', config.objective.kind, remedy)
+    remedy = 'transformers gets no classifier and no encoder of frames from here yet; convert the run that it started from'
+    require(not has_additions(params), 'objective.kind', config.objective.kind, remedy)
     if not isinstance(model, TransformerConfig):
         raise UsageError(f'model.kind={model.kind!r}: transformers has no such network; only transformers can be exported')
     context = model.context or config.data.seq_len

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from lmjax.models.params import hidden_width
+from lmjax.models.frames import FRAMES
+from lmjax.models.params import hidden_width, without
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.pooling import POOLINGS, real_tokens
 from lmjax.ops.products import product
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lmjax.types import HParams, Tree
 
 ROWS, TOKENS = 'row_classifier', 'token_classifier'  # beside the network's own parameters
+ADDITIONS = (ROWS, TOKENS, FRAMES)
 STD = 0.02  # of the initial weights (Devlin et al. 2019)
 
 
@@ -65,11 +67,11 @@ def _with_classifier(
     )
 
 
-def has_classifier(params: Tree) -> bool:
-    """Whether one stands on top of a network of these parameters."""
-    return ROWS in params or TOKENS in params
+def has_additions(params: Tree) -> bool:
+    """Whether a classifier stands on top of a network of these parameters, or an encoder of frames below it."""
+    return any(name in params for name in ADDITIONS)
 
 
 def network_part(params: Tree) -> Tree:
-    """Parameters without those of a classifier on top."""
-    return {name: leaf for name, leaf in params.items() if name not in (ROWS, TOKENS)}
+    """Parameters without those of such additions."""
+    return without(params, *ADDITIONS)

@@ -16,6 +16,7 @@ from lmjax.models.initial import init_of
 from lmjax.models.params import DTYPES, weight, zeros
 from lmjax.ops.activations import ACTIVATIONS
 from lmjax.ops.positions import POSITIONS
+from lmjax.ops.prefixes import with_prefix
 from lmjax.ops.products import product, repeat_rows
 
 
@@ -27,10 +28,14 @@ class Embedding(nn.Module):
     max_length: int
 
     @nn.compact
-    def __call__(self, ids_BxT: Any, positions_BxT: Any = None, types_BxT: Any = None) -> Any:
-        """B x T x D; positions None: 0 .. T-1; types None: all 0."""
+    def __call__(
+        self, ids_BxT: Any, positions_BxT: Any = None, types_BxT: Any = None, prefix_BxPxD: Any = None, segments_BxT: Any = None
+    ) -> Any:
+        """B x T x D; positions None: 0 .. T-1; types None: all 0; of a prefix vectors stand instead of those of tokens."""
         c, scheme = self.config, POSITIONS[self.config.position]
         x_BxTxD = self.table('tokens', self.vocab_size, 'vocab')[ids_BxT]
+        if prefix_BxPxD is not None:
+            x_BxTxD = with_prefix(x_BxTxD, prefix_BxPxD, segments_BxT)
         if c.embed_scale:
             x_BxTxD = x_BxTxD * math.sqrt(c.width)
         if scheme.added:

@@ -126,6 +126,11 @@ def hidden_width(model: Model) -> int:
     return states.shape[-1]
 
 
+def without(params: Tree, *names: str) -> Tree:
+    """Parameters without those that stand under some names."""
+    return {name: leaf for name, leaf in params.items() if name not in names}
+
+
 def count_params(params: Tree) -> int:
     """Number of scalars in a tree of arrays or shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -22,6 +22,7 @@ from lmjax.models.recurrent_layers import INITIAL_STATES, RECURRENT_INITS, Embed
 from lmjax.models.stack import REMATS
 from lmjax.ops.dropout import dropout, fold_name
 from lmjax.ops.losses import token_scores
+from lmjax.ops.prefixes import with_prefix
 from lmjax.ops.recurrences import CELLS
 from lmjax.types import Inputs, Model, Output, Traits
 
@@ -78,7 +79,7 @@ def build(config: RecurrentConfig, *, vocab_size: int, seq_len: int) -> Model:
         init_cache=partial(_init_cache, config),
         axes=axes,
         cache_axes=dict.fromkeys(CELLS[config.cell].carries, ('batch', 'layers', 'hidden')) | {'segment': ('batch',)},
-        traits=Traits(recurrent=True),
+        traits=Traits(recurrent=True, prefixed=config.embedding > 0),
         vocab_size=vocab_size,
     )
 
@@ -131,7 +132,10 @@ def _apply(
     restart_TxB, segment_B = _restarts(inputs, cache)
     x = inputs.ids.T
     if config.embedding:
-        x = drop(apply_params(modules['embedding'], params['embedding'], x, scope='embedding'), 'embedding')
+        x = apply_params(modules['embedding'], params['embedding'], x, scope='embedding')
+        if inputs.prefix is not None:
+            x = jnp.swapaxes(with_prefix(jnp.swapaxes(x, 0, 1), inputs.prefix, inputs.segments), 0, 1)
+        x = drop(x, 'embedding')
     states = []
     for i in range(config.depth):
         run = choose(REMATS, config.remat, 'model.remat')(

@@ -62,7 +62,13 @@ def build(config: TransformerConfig, *, vocab_size: int, seq_len: int) -> Model:
         init_cache=init_cache,
         axes=axes,
         cache_axes=_cache_axes(config),
-        traits=Traits(causal=config.causal, cached=config.causal, opens=config.causal, sourced=bool(config.encoder_depth)),
+        traits=Traits(
+            causal=config.causal,
+            cached=config.causal,
+            opens=config.causal,
+            prefixed=True,
+            sourced=bool(config.encoder_depth),
+        ),
         vocab_size=vocab_size,
     )
 
