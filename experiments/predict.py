@@ -2,7 +2,8 @@
 
 Each line of the file (or of the standard input, `--input=-`, answered line by line) is a text; an empty one is skipped. Printed
 is a JSON object for each: the text and, as the run was trained to tell, its label or labels with the probability of every
-class, its score, the tags of its words (which white space parts) and the spans that they spell, or its target.
+class, its score, the tags of its words (which white space parts) and the spans that they spell, or its target. Where it tells
+captions or transcripts each line is the name of a picture or a sound.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import lmjax
 from experiments import cli
 
 _WORKDIR = flags.DEFINE_string(
-    'workdir', '', 'Folder of a run of objective.kind=classify, multilabel, regress, tag or seq2seq.'
+    'workdir', '', 'Folder of a run of objective.kind=classify, multilabel, regress, tag, seq2seq or caption.'
 )
 _INPUT = flags.DEFINE_string('input', '', 'A file with a text on each line; -: the standard input.')
 _STEP = flags.DEFINE_integer('step', 0, 'Which checkpoint; 0: the newest, or the best where train.load_best.')

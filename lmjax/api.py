@@ -239,9 +239,9 @@ class Run:
 
         classify: `label`, and the `probabilities` of all by name. multilabel: `labels`, those of more than 1/2, and
         `probabilities`. regress: `score`. tag: `words` (as white space parts them), their `tags`, how probable each is, and
-        `spans` where tags spell them. seq2seq: the `target`, found as the config's `sample` says, but never drawn. A text is
-        cleaned as training did it, and cut too, but for words, which are all told; where two texts are read as one it is
-        FIRST<TAB>SECOND.
+        `spans` where tags spell them. seq2seq: the `target`, found as the config's `sample` says, but never drawn. caption: the
+        `caption` of each file that is named, written greedily. A text is cleaned as training did it, and cut too, but for
+        words, which are all told; where two texts are read as one it is FIRST<TAB>SECOND.
 
         Raises:
           UsageError: the run tells nothing of texts, or a text has no token.
@@ -251,7 +251,8 @@ class Run:
         from lmjax.training.rescoring import what_is_told
 
         kind = what_is_told(self.config)
-        return answers(self._teller, kind, [edited(text, self.config.data) for text in texts])
+        is_text = kind != 'caption'  # of which files are told
+        return answers(self._teller, kind, [edited(text, self.config.data) if is_text else text for text in texts])
 
     def tell(self, source: str) -> list[dict[str, Any]]:
         """Each text of a source with labels: `text`, `label`, what was `told`, what `predict` says beside, and `loss_nats`.

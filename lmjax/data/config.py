@@ -18,6 +18,10 @@ class DataConfig:
     sentinels: int = 0  # so many more, each of a role of its own: what stands for the spans of objective.kind=spans
     seq_len: int = 256  # tokens in a window
     layout: str = 'windows'  # windows over the stream, packed (documents with segment ids), documents (one a row, padded)
+    picture_size: int = 32  # pictures: pixels of each side, to which they are scaled
+    patch_size: int = 8  # pictures: pixels of each side of a patch, which takes the place of a token
+    sound_seconds: float = 4.0  # sounds: so much of each is read
+    sound_stack: int = 8  # sounds: so many windows of 10 ms take the place of a token
     stride: int = 0  # answers: tokens of a long text between the starts of its windows; 0: half of what fits
     buckets: int = 0  # documents: rows of like length share a batch, padded to one of so many widths; 0: all to seq_len
     order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)

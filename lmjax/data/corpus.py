@@ -23,6 +23,7 @@ from lmjax.caches import user_cache
 from lmjax.config import UsageError, choose, from_dict, require, to_dict
 from lmjax.data.cleaning import clean, validate_cleaning
 from lmjax.data.config import DataConfig
+from lmjax.data.frames import encode_captions, frames_of, settings_of
 from lmjax.data.labelled import split_label
 from lmjax.data.labels import LABELS, classes_of, part_labels, told_apart
 from lmjax.data.parallel_text import encode_pairs, encode_two, halves, need_separator
@@ -121,8 +122,10 @@ def cache_folder(data: DataConfig) -> Path:
 def store_key(source: Source, data: DataConfig, more: list[Any]) -> str:
     """Digest of everything that decides what a store holds."""
     cleaning = {name: getattr(data, name) for name in CLEANING}
-    fitted = [getattr(data, name) for name in LABELS[source.labels].fitted] if source.labels else []
-    parts = [FORMAT, source.digest, cleaning, *more, *fitted]
+    kind = LABELS[source.labels] if source.labels else None
+    fitted = [getattr(data, name) for name in kind.fitted] if kind else []
+    frames = settings_of(source.name, data) if kind and kind.framed else []
+    parts = [FORMAT, source.digest, cleaning, *more, *fitted, *frames]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -237,6 +240,9 @@ def encode_stream(
         texts, _, numbers = part_labels(source, documents, classes)
         told, separator = {'labels': numbers}, None if kind.bounded else separator
     ids: Iterable[np.ndarray] = (row for part in batches(texts) for row in encode_documents(part, tokenizer, **how))
+    if kind and kind.framed:
+        told = {'frames': frames_of(source, told['labels'], data)}
+        ids = encode_captions(texts, told['frames'].shape[1], tokenizer)
     if kind and kind.encode:
         fitted = {name: getattr(data, name) for name in kind.fitted}
         ids, tags = kind.encode(texts, told['labels'], tokenizer, **fitted)

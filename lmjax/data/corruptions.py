@@ -19,7 +19,7 @@ from lmjax.data.masking import masked
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
-from lmjax.data.texts import answers, ends, matches, tags, tails, texts
+from lmjax.data.texts import answers, captions, ends, matches, tags, tails, texts
 from lmjax.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'tag': tags,
     'infill': infilled,
     **dict.fromkeys(('instruct', 'complete'), answers),
+    'caption': captions,
     'match': matches,
     'span': ends,
     'link': tails,

@@ -12,6 +12,7 @@ import numpy as np
 from lmjax.config import UsageError
 from lmjax.data.chats import encode_chats, plain_text
 from lmjax.data.config import DataConfig
+from lmjax.data.frames import medium_of
 from lmjax.data.infilling import encode_middles, plain_sides
 from lmjax.data.labelled import split_label
 from lmjax.data.matches import encode_matches
@@ -34,6 +35,7 @@ class Labels(NamedTuple):
     encode: Callable[..., tuple[Any, Any]] | None = None  # texts, numbers, tokenizer -> ids, what is told of each
     plain: Callable[[str], str] = lambda text: text.replace(SIGN, '\n')  # what of a document's text a person reads
     fitted: tuple[str, ...] = ()  # fields of DataConfig by which texts are made to fit a row, which `encode` takes by name
+    framed: bool = False  # labels are files, whose frames stand before the text
     bounded: bool = False  # texts say themselves where they begin and end, so that no separator stands between them
 
 
@@ -179,6 +181,14 @@ LABELS = {
         bounded=True,
     ),
     'tail': Labels('triples:GLOB', ends_of, ordered, parse_tails),
+    'caption': Labels(
+        'pictures:GLOB#PICTURE,CAPTION or sounds:GLOB#SOUND,TRANSCRIPT',
+        lambda label: [],
+        lambda found: (),
+        lambda written, classes: list(written),
+        framed=True,
+        bounded=True,
+    ),
     'span': Labels(
         'answers:GLOB#QUESTION,TEXT,ANSWER',
         problem_of,
@@ -248,4 +258,6 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'span': {'tags': of_tokens},
         'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }
+    if label_kind(data.source) == 'caption':
+        return {'frames': np.zeros((texts, *medium_of(data.source).shape(data)), np.float32)}
     return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}

@@ -107,17 +107,26 @@ def read_rows(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -
             at += length
     weights = (segments > 0).astype(np.float32)
     labels = labels_of(store, plan, rows_B) if store.tags is None else tags_of(store, plan, rows_B, seq_len)
-    return Batch(Inputs(ids, positions, segments), targets, weights, labels=labels)
+    return Batch(Inputs(ids, positions, segments, prefix=frames_of(store, plan, rows_B)), targets, weights, labels=labels)
 
 
 def labels_of(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray | None:
     """The label of each row's first document, B or B x C, -1 where there is none; None where documents have no labels."""
     if store.labels is None:
         return None
-    documents_B = np.searchsorted(store.doc_offsets, plan.starts[plan.bins[np.maximum(rows_B, 0)]], side='right') - 1
-    found = store.labels[documents_B]
+    found = store.labels[first_documents(store, plan, rows_B)]
     found[rows_B < 0] = -1
     return found
+
+
+def frames_of(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray | None:
+    """The frames of each row's first document, B x P x F; None where documents have none."""
+    return None if store.frames is None else np.asarray(store.frames[first_documents(store, plan, rows_B)])
+
+
+def first_documents(store: TokenStore, plan: Plan, rows_B: np.ndarray) -> np.ndarray:
+    """The number of each row's first document; of a row that is all padding that of any."""
+    return np.searchsorted(store.doc_offsets, plan.starts[plan.bins[np.maximum(rows_B, 0)]], side='right') - 1
 
 
 def tags_of(store: TokenStore, plan: Plan, rows_B: np.ndarray, seq_len: int) -> np.ndarray:

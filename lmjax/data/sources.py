@@ -33,7 +33,10 @@ LABELLED = {
     'matched': 'match',
     'triples': 'tail',
     'answers': 'span',
+    'pictures': 'caption',
+    'sounds': 'caption',
 }
+FRAMED = ('pictures', 'sounds')  # of these, where frames of a file stand before the text
 
 
 class Share(NamedTuple):
@@ -345,6 +348,13 @@ def open_labelled(name: str, argument: str) -> Source:
     return labelled.OPENERS[label_kind(name)](name, argument)
 
 
+def open_framed(name: str, argument: str) -> Source:
+    """Texts with a picture or a sound each, from rows that name its file."""
+    from lmjax.data import frames
+
+    return frames.open_framed(name, argument)
+
+
 def open_synthetic(name: str, argument: str) -> Source:
     """Documents made by a rule from a seed, for ablations and tests; options after `:` as key=value,key=value."""
     kind = name.partition(':')[0]
@@ -363,4 +373,5 @@ SOURCES: dict[str, Callable[[str, str], Source]] = {
     **dict.fromkeys(synthetic.TASKS, open_synthetic),
     'pairs': open_pairs,
     **dict.fromkeys(LABELLED, open_labelled),
+    **dict.fromkeys(FRAMED, open_framed),
 }

@@ -47,12 +47,13 @@ class TokenStore:
     tags: np.ndarray | None = None  # int32, of each token; at the first of each word, else INSIDE or OUTSIDE; None: no tags
     classes: tuple[str, ...] = ()  # the names of labels or tags
     two: bool = False  # each document is two texts that are read as one
+    frames: np.ndarray | None = None  # N x P x F float32: what stands in the first P places of each document; None: its tokens
     unseen_labels: int = 0  # documents that were left out for a label that training never saw
 
     @property
     def labelled(self) -> bool:
         """Whether something is to be told of each document, which is then read once."""
-        return self.labels is not None or self.tags is not None
+        return any(told is not None for told in (self.labels, self.tags, self.frames))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -82,12 +83,14 @@ def memory_store(
     labels: np.ndarray | None = None,
     tags: Iterable[np.ndarray] | None = None,
     two: bool = False,
+    frames: np.ndarray | None = None,
 ) -> TokenStore:
     """A store that is not on disk, for text that is used once; `tags` are each document's."""
     arrays = list(join_documents(documents, separator_id, vocab_size))
     offsets = np.cumsum([0, *(len(array) for array in arrays[:-1])], dtype=np.int64)
     along = None if tags is None else join_tags(tags, separator_id)
-    return TokenStore(np.concatenate(arrays), offsets, text_bytes, vocab_size, separator_id, paired, labels, along, two=two)
+    sizes = text_bytes, vocab_size, separator_id
+    return TokenStore(np.concatenate(arrays), offsets, *sizes, paired, labels, along, two=two, frames=frames)
 
 
 def join_tags(tags: Iterable[np.ndarray], separator_id: int | None) -> np.ndarray:
@@ -105,15 +108,16 @@ def write_stream(
     separator_id: int | None,
     labels: np.ndarray | None = None,
     tags: Iterable[np.ndarray] | None = None,
+    frames: np.ndarray | None = None,
 ) -> dict:
-    """Writes NAME.tokens, NAME.offsets and, where there are any, NAME.labels.npy and NAME.tags.npy.
+    """Writes NAME.tokens, NAME.offsets and, where there are any, NAME.labels.npy, NAME.tags.npy and NAME.frames.npy.
 
     Returns what `read_stream` needs.
     """
-    if labels is not None:
-        np.save(folder / f'{name}.labels.npy', labels)
-    if tags is not None:
-        np.save(folder / f'{name}.tags.npy', join_tags(tags, separator_id))
+    along = None if tags is None else join_tags(tags, separator_id)
+    for what, told in {'labels': labels, 'tags': along, 'frames': frames}.items():
+        if told is not None:
+            np.save(folder / f'{name}.{what}.npy', told)
     offsets = [0]
     with open(folder / f'{name}.tokens', 'wb') as file:
         for array in join_documents(documents, separator_id, vocab_size):
@@ -144,9 +148,11 @@ def read_stream(folder: Path, name: str, meta: dict[str, Any]) -> TokenStore:
     offsets = np.fromfile(folder / f'{name}.offsets', '<i8')
     beside = (folder / f'{name}.{what}.npy' for what in ('labels', 'tags'))
     labels, tags = (np.load(path) if path.exists() else None for path in beside)
+    frames = folder / f'{name}.frames.npy'
     sizes = stream['text_bytes'], stream['vocab_size'], stream['separator_id']
     paired, classes, two = stream.get('paired', False), tuple(stream.get('classes', ())), stream.get('two', False)
-    return TokenStore(tokens, offsets, *sizes, paired, labels, tags, classes, two, stream.get('unseen_labels', 0))
+    mapped = np.load(frames, mmap_mode='r') if frames.exists() else None
+    return TokenStore(tokens, offsets, *sizes, paired, labels, tags, classes, two, mapped, stream.get('unseen_labels', 0))
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from lmjax.data.marks import Corruption, Marks
 from lmjax.data.matches import fingerprints, texts_of_row
 from lmjax.data.passages import END, START
 from lmjax.data.sourced import texts_of, to_the_left
+from lmjax.data.special_tokens import needed
 from lmjax.data.store import INSIDE, OUTSIDE, TokenStore
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.types import Batch, Inputs
@@ -131,6 +132,18 @@ def answers(objective: ObjectiveConfig, marks: Marks) -> Corruption:
     def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
         said_BxT = np.asarray(batch.labels)[:, 1:] == SAID
         return batch._replace(weights=np.asarray(batch.weights, np.float32) * said_BxT, labels=None)
+
+    return corrupt
+
+
+def captions(objective: ObjectiveConfig, marks: Marks) -> Corruption:
+    """Of rows that begin with frames what follows these is scored. Raises UsageError where no token ends a text."""
+    needed(marks.end, 'end', marks.specials)
+
+    def corrupt(batch: Batch, keys_B: np.ndarray, store: TokenStore) -> Batch:
+        assert batch.inputs.prefix is not None
+        told_T = np.arange(batch.targets.shape[1]) >= batch.inputs.prefix.shape[1] - 1
+        return batch._replace(weights=np.asarray(batch.weights, np.float32) * told_T[None])
 
     return corrupt
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from lmjax.config import require
 from lmjax.data.config import DataConfig
+from lmjax.data.frames import read_files
 from lmjax.data.parallel_text import SIGN, encode_two, with_separator
 from lmjax.data.sources import is_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.triples import query_of, tokens_of
 from lmjax.data.words import word_encoder
+from lmjax.generate.captions import tell_captions
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.generate.middles import read_middles
 from lmjax.generate.passages import answer_said, read_answers
@@ -47,6 +49,7 @@ class Teller(NamedTuple):
     two: bool = False  # texts are FIRST<TAB>SECOND
     stride: int = 0  # tokens between windows of a long text
     sampling: SamplingConfig | None = None  # how a target is searched for
+    data: DataConfig | None = None  # how files are read as frames
 
 
 def teller_of(
@@ -55,7 +58,7 @@ def teller_of(
     """A network that was trained so, asked as it was trained."""
     tokenizer = with_separator(tokenizer) if objective_of(objective).paired else tokenizer
     sizes = (objective.classes, data.seq_len, objective.word_token, is_two(data.source), data.stride)
-    return Teller(model, params, tokenizer, *sizes, sampling)
+    return Teller(model, params, tokenizer, *sizes, sampling, data)
 
 
 class Answer(NamedTuple):
@@ -117,6 +120,14 @@ def read_targets(teller: Teller, texts: Sequence[str]) -> list[str]:
     assert teller.sampling is not None
     whole = [text.replace(SIGN, ' ') for text in texts]
     return tell_targets(teller.model, teller.params, teller.tokenizer, whole, teller.sampling, context=teller.context)
+
+
+def read_captions(teller: Teller, paths: Sequence[str]) -> list[str]:
+    """What a network tells of each file."""
+    assert teller.sampling is not None
+    assert teller.data is not None
+    frames_NxPxF = read_files(teller.data.source, paths, teller.data)
+    return tell_captions(teller.model, teller.params, teller.tokenizer, frames_NxPxF, teller.sampling, context=teller.context)
 
 
 def read_tails(teller: Teller, texts: Sequence[str]) -> list[np.ndarray]:
@@ -267,6 +278,14 @@ ANSWERS: Mapping[str, Answer] = {
         said=lambda middle, classes, text: middle,
         more=lambda middle, classes, text: {},
         written=json.loads,
+        loss=None,
+    ),
+    'caption': Answer(
+        name='caption',
+        read=read_captions,
+        said=lambda caption, classes, path: caption,
+        more=lambda caption, classes, path: {},
+        written=str,
         loss=None,
     ),
     'target': Answer(

@@ -56,11 +56,13 @@ def stream(
     chunk: int = 8,
     stop_ids: Sequence[int] = (),
     sources: Sequence[np.ndarray] | None = None,
+    frames: np.ndarray | None = None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """New tokens of every prompt as they come: int32 arrays (B, n), `max_new_tokens` columns in all.
 
     sources: what an encoder-decoder reads for each prompt, which is then what its decoder begins with.
+    frames: B x P x F, what stands in the first P places of each prompt; these and what is drawn must fit the context.
     context: the most tokens that the network may read at once (None or 0: no limit; recurrent networks have none anyway).
     stop_ids: a row that draws one of these is done and yields STOPPED (-1) from then on; when all are done the stream ends.
     numbers: the number of each row, below 2 ** 32; None: its index.
@@ -73,7 +75,10 @@ def stream(
     require(limit != 1, 'context', limit, 'must be at least 2 tokens')
     keys_B = row_keys(sampling.seed, np.arange(len(rows)) if numbers is None else np.asarray(numbers))
     source = pad_sources(model, sources, rows=len(rows), limit=limit)
-    job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32), source)
+    if frames is not None:
+        longest = max(map(len, rows)) + sampling.max_new_tokens - 1
+        require(not limit or longest <= limit, 'max_new_tokens', sampling.max_new_tokens, f'goes beyond the context of {limit}')
+    job = Job(model, params, knobs_of(sampling), keys_B, limit, chunk, np.asarray(stop_ids, np.int32), source, frames)
     return _stream(job, rows, sampling.max_new_tokens)
 
 
@@ -124,6 +129,7 @@ class Job(NamedTuple):
     chunk: int
     stop_ids: np.ndarray
     source: tuple[np.ndarray, np.ndarray] | None  # ids and mask, B x S
+    frames: np.ndarray | None  # B x P x F
 
 
 def _stream(job: Job, rows: list[np.ndarray], wanted: int) -> Iterator[np.ndarray]:
@@ -157,7 +163,8 @@ def _fill(job: Job, rows: list[np.ndarray], *, starts: list[int], drawn: int, ro
     for seen_V, row in zip(seen_BxV, rows, strict=True):
         seen_V[row] = True
     step = np.int32(drawn)
-    state = prefill(network, job.params, ids_BxP, lengths_B, seen_BxV, job.keys, step, job.knobs, job.source, slots=slots)
+    given = (job.source, job.frames)
+    state = prefill(network, job.params, ids_BxP, lengths_B, seen_BxV, job.keys, step, job.knobs, *given, slots=slots)
     yield np.asarray(state.token)[:, None]
     # The surplus is computed at positions that the network has; nobody sees it.
     last_position = np.int32(job.limit - 1 if job.limit else np.iinfo(np.int32).max)
@@ -177,12 +184,13 @@ def prefill(
     step: Any,
     knobs: Knobs,
     source: Any = None,
+    frames: Any = None,
     *,
     slots: int,
 ) -> State:
     """Reads left-padded windows into a new cache with room for `slots` tokens and draws each row's next token."""
     cache = network.init_cache(params, len(ids_BxP), slots, source)
-    out = network.apply(params, padded_inputs(ids_BxP, lengths_B), cache=cache)
+    out = network.apply(params, padded_inputs(ids_BxP, lengths_B)._replace(prefix=frames), cache=cache)
     return _draw(network, params, out, lengths_B, seen_BxV, keys_B, step, knobs)
 
 

@@ -148,6 +148,9 @@ OBJECTIVES = {
     'instruct': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='said'),
     'infill': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), tells='middle'),
     'complete': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='middle'),
+    'caption': Objective(
+        likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal', 'prefixed'), labels='caption'
+    ),
     'distill': Objective(
         distillation.loss,
         separable=True,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lmjax.config import require
 from lmjax.data.rows import check_columns, chosen_rows
 from lmjax.data.sources import matching_files, parse_columns
+from lmjax.training.config import Config
+from lmjax.training.rescoring import read_labelled
 
 
 def read_queries(data: str) -> tuple[list[str], list[str], list[list[int]]]:
@@ -33,6 +35,39 @@ def read_queries(data: str) -> tuple[list[str], list[str], list[list[int]]]:
         right.append(sorted({places.setdefault(str(text).strip(), len(places)) for text in answers}))
     require(bool(queries), '--data', data, 'has no rows; name others')
     return queries, list(places), right
+
+
+def read_captioned(config: Config, source: str) -> tuple[list[str], list[str], list[list[int]]]:
+    """Files of a source of captions, as a run reads them, the distinct captions, and the number of each file's own."""
+    paths, captions, _ = read_labelled(config, source)
+    places = {text: number for number, text in enumerate(dict.fromkeys(captions))}
+    return paths, list(places), [[places[text]] for text in captions]
+
+
+def narrowed(scores_QxC: np.ndarray, right: Sequence[Sequence[int]], among: int, *, seed: int = 0) -> np.ndarray:
+    """The same scores, -inf for all but those right for a query and others drawn by `seed`, `among` in all.
+
+    Raises UsageError where there are not as many.
+    """
+    found = np.full(scores_QxC.shape, -np.inf)
+    require(among <= scores_QxC.shape[1], '--among', among, f'there are {scores_QxC.shape[1]} texts; use as many or fewer')
+    draw = np.random.default_rng(seed)
+    for new_C, scores_C, places in zip(found, scores_QxC, right, strict=True):
+        others = np.setdiff1d(np.arange(len(scores_C)), places)
+        kept = [*places, *draw.permutation(others)[: max(0, among - len(places))]]
+        new_C[kept] = scores_C[kept]
+    return found
+
+
+def less_prior(scores_QxC: np.ndarray) -> np.ndarray:
+    """Log-likelihoods of texts less the log of their mean likelihood over all queries: pointwise mutual information."""
+    highest_C = scores_QxC.max(axis=0)
+    return scores_QxC - highest_C - np.log(np.exp(scores_QxC - highest_C).mean(axis=0))
+
+
+def chance(score: Callable[[np.ndarray], np.ndarray], among: int) -> float:
+    """A score of ranks where the one right text is as likely at each of them."""
+    return float(score(np.arange(1.0, among + 1)).mean())
 
 
 def overlap(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import jax
 
+from lmjax.data.frames import medium_of
 from lmjax.models import build
 from lmjax.models.classifiers import with_row_classifier, with_token_classifier
+from lmjax.models.frames import with_frame_encoder
 from lmjax.objectives.answers import ENDS
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
@@ -22,7 +24,7 @@ UNKNOWN = 2  # classes, where the text has yet to say how many
 
 def network_of(config: Config, vocab_size: int) -> Model:
     """The whole network. Raises UsageError for a choice that does not exist, or sizes that contradict each other."""
-    return _with_classifier(config, bare_network(config, vocab_size))
+    return _with_encoder(config, _with_classifier(config, bare_network(config, vocab_size)))
 
 
 def learner_of(config: Config, model: Model, base: Tree = None) -> Model:
@@ -65,6 +67,13 @@ def _with_classifier(config: Config, model: Model) -> Model:
     o = config.objective
     made = CLASSIFIERS.get(objective_of(o).labels)
     return made(model, classes_of(o), o) if made and model.traits.trainable else model
+
+
+def _with_encoder(config: Config, model: Model) -> Model:
+    if objective_of(config.objective).labels != 'caption' or not (model.traits.trainable and model.traits.prefixed):
+        return model
+    count, width = medium_of(config.data.source).shape(config.data)
+    return with_frame_encoder(model, count=count, width=width)
 
 
 def of_rows(model: Model, outputs: int, objective: ObjectiveConfig) -> Model:

@@ -91,7 +91,10 @@ def read_labelled(config: Config, source: str) -> tuple[list[str], list[str], An
     opened = open_source(source)
     documents, _ = read_documents(opened, config.data)
     documents, _ = told_apart(opened, documents, config.objective.classes, config.data)
-    return part_labels(opened, documents, config.objective.classes)
+    texts, written, numbers = part_labels(opened, documents, config.objective.classes)
+    if LABELS[kind].framed:  # a file is asked about, and its text is what is to be told
+        return written, texts, [None] * len(texts)
+    return texts, written, numbers
 
 
 def what_is_told(config: Config, source: str = '') -> str:

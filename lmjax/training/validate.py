@@ -8,6 +8,7 @@ import jax
 
 from lmjax.config import UsageError, choose, require
 from lmjax.data.corruptions import check_augmentation, corruption_of
+from lmjax.data.frames import check_frames
 from lmjax.data.infilling import MARKED
 from lmjax.data.labels import LABELS, UNSEEN
 from lmjax.data.loader import validate as validate_data
@@ -32,6 +33,7 @@ from lmjax.training.network import CLASSIFIERS, base_shapes, learner_of, network
 LACKING = {  # trait -> what is wrong where an objective needs it and a network lacks it
     'sourced': 'tells a target given a source, which this network does not read; choose an encoder-decoder',
     'causal': 'this network sees later tokens, its targets among them; use masked, or set model.causal=true',
+    'prefixed': 'puts frames where vectors of tokens stood, and this network has none; set model.embedding above 0',
     'opens': 'shows tokens to earlier ones, which this network cannot; choose a causal transformer',
     'trainable': 'is learned by gradient, and this network counts; choose a transformer or a recurrent network',
 }
@@ -145,7 +147,7 @@ def _validate_labelled(config: Config, labels: str) -> None:
         require(not found, 'data.source', data.source, remedy)
         return
     require(found == labels, 'data.source', data.source, f'{who} needs labels of its kind; use {LABELS[labels].written}')
-    layouts = ('documents', 'packed') if LABELS[labels].bounded else ('documents',)
+    layouts = ('documents', 'packed') if LABELS[labels].bounded and not LABELS[labels].framed else ('documents',)
     require(
         data.layout in layouts, 'data.layout', data.layout, f'{who} reads whole texts; use {" or ".join(map(repr, layouts))}'
     )
@@ -153,6 +155,8 @@ def _validate_labelled(config: Config, labels: str) -> None:
     if labels == 'tail':
         require(data.tokenizer == 'word', 'data.tokenizer', data.tokenizer, f"{who} has a token for each name; use 'word'")
         require(data.seq_len >= 2, 'data.seq_len', data.seq_len, f'{who} reads a head and a relation; use 2 or more')
+    if LABELS[labels].framed:
+        check_frames(data)
     if labels not in ('tags', 'span'):
         _validate_pooling(config)
     choose(WORD_TOKENS, o.word_token, 'objective.word_token')

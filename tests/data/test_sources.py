@@ -216,4 +216,6 @@ def test_every_source_is_reached_by_its_name():
         'triples',
         'answers',
         'infill',
+        'pictures',
+        'sounds',
     }

@@ -1,0 +1,36 @@
+"""Captions of pictures: patches of a picture stand before its caption, and a small network from scratch tells it.
+
+    python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --output=emoji
+    python -m experiments.finetune --config=configs/tasks/captions.py:emoji/rows.jsonl --init=none --workdir=runs/captions
+    python -m experiments.evaluate --workdir=runs/captions --data='pictures:emoji/rows.jsonl@0/10'
+    python -m experiments.retrieve --workdir=runs/captions --data='pictures:emoji/rows.jsonl@0/10' --among=100
+
+The file is .jsonl, .csv or .tsv with columns `picture` (a file, relative to this one) and `caption`. Rows whose number modulo
+10 is 1 validate, those with 0 are left for the test above, and the others train. All parameters are trained; with --init=hf:DIR
+or gguf:FILE those of that network, beside a new encoder of patches. docs/tasks.md says what that reaches.
+"""
+
+from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig
+
+
+def get_config(path: str = 'emoji/rows.jsonl') -> Config:
+    return Config(
+        name='captions',
+        data=DataConfig(
+            source=f'pictures:{path}@2-9/10',
+            valid_source=f'pictures:{path}@1/10',
+            tokenizer='bpe',
+            vocab_size=1024,
+            lowercase=True,
+            seq_len=32,
+            layout='documents',
+            picture_size=32,
+            patch_size=8,
+        ),
+        model=TransformerConfig(width=128, depth=2, heads=4, dropout=0.2),
+        objective=ObjectiveConfig(kind='caption'),
+        optim=OptimConfig(learning_rate=1e-3, schedule='cosine', warmup_steps=50, weight_decay=0.1),
+        train=TrainConfig(steps=0, epochs=12, batch_size=32, eval_batch_size=64, eval_epochs=2, log_every=20, load_best=True),
+        log=LogConfig(prompts=()),
+        next_step='ask it: python -m experiments.predict --workdir=WORKDIR --input=FILE, the name of a picture a line',
+    )
