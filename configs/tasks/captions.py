@@ -1,24 +1,25 @@
-"""Captions of pictures: patches of a picture stand before its caption, and a small network from scratch tells it.
+"""Captions of pictures, or transcripts of sounds: frames stand before a text, and a small network from scratch tells it.
 
     python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --output=emoji
-    python -m experiments.finetune --config=configs/tasks/captions.py:emoji/rows.jsonl --init=none --workdir=runs/captions
-    python -m experiments.evaluate --workdir=runs/captions --data='pictures:emoji/rows.jsonl@0/10'
-    python -m experiments.retrieve --workdir=runs/captions --data='pictures:emoji/rows.jsonl@0/10' --among=100
+    python -m experiments.finetune --config=configs/tasks/captions.py:pictures:emoji/rows.jsonl --init=none --workdir=runs/emoji
+    python -m experiments.evaluate --workdir=runs/emoji --data='pictures:emoji/rows.jsonl@0/10'
+    python -m experiments.retrieve --workdir=runs/emoji --data='pictures:emoji/rows.jsonl@0/10' --among=100
 
-The file is .jsonl, .csv or .tsv with columns `picture` (a file, relative to this one) and `caption`. Rows whose number modulo
-10 is 1 validate, those with 0 are left for the test above, and the others train. All parameters are trained; with --init=hf:DIR
-or gguf:FILE those of that network, beside a new encoder of patches. docs/tasks.md says what that reaches.
+The file is .jsonl, .csv or .tsv with columns `picture` (a file, relative to this one) and `caption`, or after `sounds:` with
+`sound` (WAV) and `transcript`. Rows whose number modulo 10 is 1 validate, those with 0 are left for the test above, and the
+others train. All 568,192 parameters are trained; with --init=hf:DIR or gguf:FILE those of that network, and a new encoder of
+frames. docs/tasks.md says what that reaches.
 """
 
 from lmjax import Config, DataConfig, LogConfig, ObjectiveConfig, OptimConfig, TrainConfig, TransformerConfig
 
 
-def get_config(path: str = 'emoji/rows.jsonl') -> Config:
+def get_config(rows: str = 'pictures:emoji/rows.jsonl') -> Config:
     return Config(
         name='captions',
         data=DataConfig(
-            source=f'pictures:{path}@2-9/10',
-            valid_source=f'pictures:{path}@1/10',
+            source=f'{rows}@2-9/10',
+            valid_source=f'{rows}@1/10',
             tokenizer='bpe',
             vocab_size=1024,
             lowercase=True,
