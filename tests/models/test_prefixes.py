@@ -22,6 +22,13 @@ NETWORKS = {
     'rotary': TransformerConfig(width=16, depth=2, heads=2, scan_layers=True),
     'lstm': RecurrentConfig(cell='lstm', embedding=6, hidden=8, depth=2),
 }
+
+
+def quick_jit(f):
+    """jit for small programs that run a few times: compiled in half of the time."""
+    return jax.jit(f, compiler_options={'xla_backend_optimization_level': 0})
+
+
 every_network = pytest.mark.parametrize('name', NETWORKS)
 
 
@@ -29,10 +36,10 @@ every_network = pytest.mark.parametrize('name', NETWORKS)
 def network(name):
     bare = build(NETWORKS[name], vocab_size=V, seq_len=T)
     model = with_frame_encoder(bare, count=P, width=F)
-    params = jax.jit(model.init)(jax.random.key(0), {'init_scale': 5.0})
+    params = quick_jit(lambda key, hparams: model.init(key, hparams))(jax.random.key(0), {'init_scale': 5.0})
     params[FRAMES] = jax.tree.map(lambda leaf: 5 * leaf, params[FRAMES])
 
-    @jax.jit
+    @quick_jit
     def logits(params, inputs, cache=None):
         output = model.apply(params, inputs, cache=cache)
         return model.score(params, output.hidden), output.cache
@@ -64,9 +71,8 @@ def test_a_prefix_of_the_tokens_own_vectors_changes_nothing(name):
     ids, _ = rows()
     own = net.params['embedding']['tokens'][ids[:, :P]]
     params = network_part(net.params)
-    plain = net.bare.apply(params, Inputs(ids)).hidden
-    given = net.bare.apply(params, Inputs(ids.at[:, :P].set(0), prefix=own)).hidden
-    close(given, plain)
+    hidden = quick_jit(lambda inputs: net.bare.apply(params, inputs).hidden)
+    close(hidden(Inputs(ids.at[:, :P].set(0), prefix=own)), hidden(Inputs(ids)))
 
 
 @every_network
@@ -123,8 +129,8 @@ def test_without_frames_it_is_the_network_as_it_was(name):
     assert has_additions(net.params)
     bare = network_part(net.params)
     assert not has_additions(bare)
-    plain = net.bare.apply(bare, Inputs(ids))
-    close(net.logits(net.params, Inputs(ids))[0], net.bare.score(bare, plain.hidden))
+    plain = quick_jit(lambda ids: net.bare.score(bare, net.bare.apply(bare, Inputs(ids)).hidden))(ids)
+    close(net.logits(net.params, Inputs(ids))[0], plain)
 
 
 @every_network
@@ -140,7 +146,7 @@ def test_parameters_are_counted_named_and_learned(name):
         hidden = net.model.apply(params, Inputs(ids, prefix=frames)).hidden
         return -net.model.score(params, hidden[:, P - 1 : -1], ids[:, P:]).logprob.sum()
 
-    grads = jax.jit(jax.grad(loss))(net.params)[FRAMES]
+    grads = quick_jit(jax.grad(loss))(net.params)[FRAMES]
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads))
 
 
@@ -149,12 +155,13 @@ def test_dropout_of_frames_is_keyed_by_row():
     ids, frames = rows(4)
     keys = jax.random.split(jax.random.key(1), 4)
 
-    def hidden(some, keys, rate):
-        return net.model.apply(net.params, Inputs(ids[some], prefix=frames[some]), key=keys, hparams={'dropout': rate}).hidden
+    @quick_jit
+    def hidden(ids, frames, keys):
+        return net.model.apply(net.params, Inputs(ids, prefix=frames), key=keys, hparams={'dropout': 0.5}).hidden
 
-    whole = hidden(slice(0, 4), keys, 0.5)
-    close(jnp.concatenate([hidden(slice(0, 1), keys[:1], 0.5), hidden(slice(1, 4), keys[1:], 0.5)]), whole)
-    assert not np.allclose(whole, hidden(slice(0, 4), keys[::-1], 0.5))
+    whole = hidden(ids, frames, keys)
+    close(jnp.concatenate([hidden(ids[some], frames[some], keys[some]) for some in (slice(0, 2), slice(2, 4))]), whole)
+    assert not np.allclose(whole, hidden(ids, frames, keys[::-1]))
 
 
 def test_one_hot_networks_have_no_vectors_to_replace():

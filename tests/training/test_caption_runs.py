@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -95,8 +96,12 @@ def test_captions_are_ranked_by_their_likelihood_behind_a_picture(folder, traine
     scores = caption_scores(run.model, run.params, run.tokenizer, frames, texts, context=20)
     assert np.mean([own[0] == row.argmax() for own, row in zip(right, scores, strict=True)]) > 0.9
     row = np.concatenate([[PLACE] * 4, caption_ids(texts[1], run.tokenizer), [run.tokenizer.specials['end']]])[None]
-    hidden = run.model.apply(run.params, Inputs(row[:, :-1], prefix=frames[5:6])).hidden
-    whole = run.model.score(run.params, hidden, row[:, 1:]).logprob[0, 3:].sum()
+
+    @jax.jit
+    def told(inputs, ids):
+        return run.model.score(run.params, run.model.apply(run.params, inputs).hidden, ids).logprob
+
+    whole = told(Inputs(row[:, :-1], prefix=frames[5:6]), row[:, 1:])[0, 3:].sum()
     assert scores[5, 1] == pytest.approx(float(whole), abs=1e-3)
 
 
