@@ -46,6 +46,7 @@ def main(_: Sequence[str]) -> int:
     cli.need((_WORKDIR, 'hf:DIR'), (_DATA, 'questions.jsonl#question,answers'))
     runs = [lmjax.load(name) for name in _WORKDIR.value.split(',')]
     if label_kind(_DATA.value) == 'caption':
+        require(not _POOLING.value, '--pooling', _POOLING.value, 'texts are ranked by likelihood here; leave it out')
         require(not _BASELINE.value, '--baseline', True, 'compares words, and a picture or a sound has none; leave it out')
         print(json.dumps(captions_found(runs)))
         return 0

@@ -23,8 +23,8 @@ def with_frame_encoder(model: Model, *, count: int, width: int) -> Model:
     """The network that reads frames, B x count x width, as `Inputs.prefix`: gelu(x W + b + p) U + c, p learned for each place.
 
     So patches become vectors by a linear map with positions (Dosovitskiy et al. 2021, eq. 1), and these reach a language model
-    by one hidden layer (Liu et al. 2023, Improved Baselines with Visual Instruction Tuning, section 3.3). Without frames it is
-    the network as it was.
+    by one hidden layer in place of tokens (Liu et al. 2023, section 4.1, and 2024, Improved Baselines with Visual Instruction
+    Tuning). Without frames it is the network as it was.
     """
     D = embedding_width(model)
 
