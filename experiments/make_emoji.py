@@ -1,6 +1,6 @@
 """Pictures of emoji with their names, as PNG files and rows that name them.
 
-    python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --output=emoji
+    python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --folder=emoji
 
 The font is Debian's fonts-noto-color-emoji, the names are `en/data.json` of the npm package emojibase-data. Written are a
 picture of each emoji and `rows.jsonl` in the order of the file of names: `picture`, `caption` (the name), `group`. Left out,
@@ -24,17 +24,17 @@ from lmjax.config import UsageError, require
 
 _FONT = flags.DEFINE_string('font', '', 'A font of coloured pictures, as NotoColorEmoji.ttf.')
 _NAMES = flags.DEFINE_string('names', '', 'A JSON list of objects with emoji, label, hexcode and group.')
-_OUTPUT = flags.DEFINE_string('output', '', 'A folder for the pictures and rows.jsonl.')
+_FOLDER = flags.DEFINE_string('folder', '', 'Where the pictures and rows.jsonl are put.')
 SIZE = 109  # pixels: the one size of Noto's bitmaps
 JOINER = '200D'
 
 
 def main(_: Sequence[str]) -> int:
-    cli.need((_FONT, 'NotoColorEmoji.ttf'), (_NAMES, 'data.json'), (_OUTPUT, 'emoji'))
+    cli.need((_FONT, 'NotoColorEmoji.ttf'), (_NAMES, 'data.json'), (_FOLDER, 'emoji'))
     counts: Counter[str] = Counter()
-    os.makedirs(_OUTPUT.value, exist_ok=True)
-    rows = list(drawn(names_of(_NAMES.value), font_of(_FONT.value), _OUTPUT.value, counts))
-    cli.write_rows('output', os.path.join(_OUTPUT.value, 'rows.jsonl'), rows)
+    os.makedirs(_FOLDER.value, exist_ok=True)
+    rows = list(drawn(names_of(_NAMES.value), font_of(_FONT.value), _FOLDER.value, counts))
+    cli.write_rows('folder', os.path.join(_FOLDER.value, 'rows.jsonl'), rows)
     print(json.dumps({'pictures': len(rows), **counts}))
     return 0
 

@@ -1,6 +1,6 @@
 """Captions of pictures, or transcripts of sounds: frames stand before a text, and a small network from scratch tells it.
 
-    python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --output=emoji
+    python -m experiments.make_emoji --font=NotoColorEmoji.ttf --names=data.json --folder=emoji
     python -m experiments.finetune --config=configs/tasks/captions.py:pictures:emoji/rows.jsonl --init=none --workdir=runs/emoji
     python -m experiments.evaluate --workdir=runs/emoji --data='pictures:emoji/rows.jsonl@0/10'
     python -m experiments.retrieve --workdir=runs/emoji --data='pictures:emoji/rows.jsonl@0/10' --among=100
