@@ -79,9 +79,8 @@ def score_texts(
     if not model.traits.causal:
         require(not end, 'end', end, 'a masked network does not tell where a text ends; leave it out')
         return _masked(model, params, tokenizer, texts, sizes, context)
-    before, after = map(len, tokenizer.edges())
     last = [end_id(tokenizer)] if end else []
-    encoded = [[int(i) for i in row[before : len(row) - after]] + last for row in map(tokenizer.encode, texts)]
+    encoded = [tokenizer.encode_rendered(text).tolist() + last for text in texts]
     told = token_likelihoods(model, params, encoded, start=first_id(tokenizer), context=context)
     return [ScoredText(ids, row.tolist(), size) for ids, row, size in zip(encoded, told, sizes, strict=True)]
 
@@ -93,15 +92,16 @@ def _masked(
     require(
         'mask' in tokenizer.specials, 'data.specials', named, 'this network is no language model: its tokenizer has no mask'
     )
-    before, after = map(len, tokenizer.edges())
-    rows = [np.asarray(tokenizer.encode(text), np.int32) for text in texts]
+    first, last = tokenizer.edges()
+    inner = [tokenizer.encode_rendered(text).tolist() for text in texts]
+    rows = [np.concatenate([first, ids, last]).astype(np.int32) for ids in inner]
     for row, text in zip(rows, texts, strict=True):
         if context and len(row) > context:
             raise UsageError(f'text={text[:40]!r}...: has {len(row)} tokens and the network reads {context}; shorten it')
-    hidden = [_hide(row, at, tokenizer.specials['mask']) for row in rows for at in range(before, len(row) - after)]
+    places = [len(first) + np.arange(len(ids)) for ids in inner]
+    hidden = [_hide(row, at, tokenizer.specials['mask']) for row, each in zip(rows, places, strict=True) for at in each]
     read = partial(_read, partial(_logprobs, model.apply, model.score, params), context)
     told = iter(by_length(read, hidden, ROWS, length=lambda one: len(one.ids)))
-    inner = [row[before : len(row) - after].tolist() for row in rows]
     return [ScoredText(ids, [float(next(told)) for _ in ids], size) for ids, size in zip(inner, sizes, strict=True)]
 
 

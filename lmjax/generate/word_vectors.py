@@ -32,16 +32,9 @@ def word_vectors(
 def in_text(tokenizer: Any, word: str) -> str:
     """The word after a space, unless that takes more tokens, as where a space is a token of its own."""
     try:
-        return min((f' {word}', word), key=lambda text: len(tokenizer.encode(text)))
+        return min((f' {word}', word), key=lambda text: len(tokenizer.encode_rendered(text)))
     except UsageError:  # no space in the vocabulary
         return word
-
-
-def word_ids(tokenizer: Any, text: str) -> np.ndarray:
-    """Ids of a text without those that its tokenizer puts around every one, int32."""
-    before, after = map(len, tokenizer.edges())
-    ids = tokenizer.encode(text)
-    return ids[before : len(ids) - after]
 
 
 def own_words(tokenizer: Any) -> list[str]:
@@ -53,7 +46,7 @@ def own_words(tokenizer: Any) -> list[str]:
 def is_known(tokenizer: Any, word: str, *, most: int = 0) -> bool:
     """Whether a word is spelled by tokens, at most so many (0: any number), none of which stands for what is unknown."""
     try:
-        ids = word_ids(tokenizer, in_text(tokenizer, word))
+        ids = tokenizer.encode_rendered(in_text(tokenizer, word))
     except UsageError:
         return False
     return 0 < len(ids) <= (most or len(ids)) and tokenizer.unknown_id not in ids.tolist()
@@ -63,7 +56,7 @@ def _from_table(model: Model, params: Tree, tokenizer: Any, texts: Sequence[str]
     table = params.get('embedding', {}).get('tokens') if isinstance(params, dict) else None
     if table is None:
         raise UsageError("layer='table': this network has no table of token embeddings; take a transformer or a recurrent one")
-    table_VxD, rows = np.asarray(table, np.float32), [word_ids(tokenizer, text) for text in texts]
+    table_VxD, rows = np.asarray(table, np.float32), [tokenizer.encode_rendered(text) for text in texts]
     for ids, text in zip(rows, texts, strict=True):
         if not len(ids):
             raise UsageError(f'word={text!r}: has no token; leave it out')

@@ -7,13 +7,14 @@ import wave
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.signal import get_window
 
 from lmjax import DataConfig, UsageError
 from lmjax.data.corpus import prepare, prepare_eval
 from lmjax.data.frames import PLACE, check_frames, read_files
 from lmjax.data.loader import batch_at, example_batch
 from lmjax.data.pictures import patches
-from lmjax.data.sounds import BANDS, FLOOR, HOP, RATE, log_mel, mel_filters, read_sound, read_wave, sound_shape
+from lmjax.data.sounds import BANDS, FLOOR, HOP, RATE, WINDOW, log_mel, mel_filters, read_sound, read_wave, sound_shape
 from lmjax.data.sources import open_source
 
 COLOURS = {'red': (255, 0, 0), 'green': (0, 255, 0), 'blue': (0, 0, 255)}
@@ -83,6 +84,15 @@ def test_a_tone_ten_times_as_loud_has_a_hundred_times_the_power():
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE // 8) / RATE)
     quiet, loud = (log_mel(scale * tone)[5].max() for scale in (0.05, 0.5))
     assert loud - quiet == pytest.approx(2 / 4, abs=1e-4)
+
+
+def test_windows_are_those_of_hann_around_every_hop():
+    sound = np.random.default_rng(0).normal(size=RATE // 8)
+    found = log_mel(sound)
+    for at in (2, 7):
+        piece = sound[at * HOP - WINDOW // 2 : at * HOP + WINDOW // 2] * get_window('hann', WINDOW)
+        power = np.abs(np.fft.rfft(piece)) ** 2 @ mel_filters().T
+        np.testing.assert_allclose(found[at], (np.log10(power) + 4) / 4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(('width', 'error'), [(1, 1e-2), (2, 1e-4), (3, 1e-6), (4, 1e-6)])

@@ -6,7 +6,7 @@ import pytest
 
 from lmjax.config import UsageError
 from lmjax.data.special_tokens import with_specials
-from lmjax.data.tokenizers import ByteTokenizer, CharTokenizer
+from lmjax.data.tokenizers import ByteTokenizer, CharTokenizer, WordTokenizer
 from lmjax.generate.scores import need_scorer, score_texts
 from lmjax.models import build
 from lmjax.models.config import RecurrentConfig, TransformerConfig
@@ -72,6 +72,18 @@ def test_a_masked_network_tells_each_token_given_all_others():
     (found,) = score_texts(model, params, tokenizer, ['abba'], context=CONTEXT)
     np.testing.assert_allclose(found.logprobs, told, rtol=1e-4)
     assert found.ids == ids.tolist()
+
+
+def test_words_are_scored_and_the_end_that_stands_around_every_text_is_read():
+    """A tokenizer of words ends each document, which is scored if asked, and seen but not scored where it is masked."""
+    words = with_specials(WordTokenizer(['<unk>', '<eos>', 'a', 'b']), ('mask',))
+    for config in (NETWORKS['lstm'], ENCODER):
+        model, params, tokenizer = make(config, words)
+        (found,) = score_texts(model, params, tokenizer, ['b a'], context=CONTEXT)
+        assert found.ids == [3, 2]
+    hidden = Inputs(np.array([[3, tokenizer.specials['mask'], 1]]))
+    logits = model.score(params, model.apply(params, hidden).hidden)
+    assert found.logprobs[1] == pytest.approx(float(jax.nn.log_softmax(logits)[0, 1, 2]), rel=1e-4)
 
 
 def test_what_is_refused():

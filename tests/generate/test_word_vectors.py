@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lmjax.config import UsageError
-from lmjax.data.tokenizers import CharTokenizer, tokenizer_class
+from lmjax.data.tokenizers import CharTokenizer, WordTokenizer, tokenizer_class
 from lmjax.generate.embed import embed_texts
 from lmjax.generate.word_vectors import in_text, is_known, own_words, word_vectors
 from lmjax.models import build
@@ -38,6 +38,8 @@ def test_a_word_stands_as_in_a_text(tokenizer):
     assert not {'k', 'zebra', ' king'} & set(own_words(tokenizer))
     assert is_known(tokenizer, 'zebra')
     assert not is_known(letters, 'zebra')
+    words = WordTokenizer(['<unk>', '<eos>', 'king'])  # ends every document with a token that is of no word
+    assert [is_known(words, word) for word in ('king', 'zebra')] == [True, False]
 
 
 def test_the_table_gives_the_mean_of_a_word_s_tokens(network):
