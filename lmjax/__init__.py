@@ -20,6 +20,7 @@ _WHERE = {
     'DataConfig': 'lmjax.data.config',
     'OptimConfig': 'lmjax.optim.config',
     'AdaptConfig': 'lmjax.optim.config',
+    'AdversaryConfig': 'lmjax.optim.config',
     'ObjectiveConfig': 'lmjax.objectives.config',
     'MeshConfig': 'lmjax.parallel.mesh',
     'SamplingConfig': 'lmjax.generate.config',

@@ -34,6 +34,7 @@ class Inputs(NamedTuple):
     # B x P x D: vectors instead of those of the first P tokens of each row that are no padding; what a row's frames (patches of
     # a picture, pieces of a sound) are before they are encoded, where a network does that, is in the same place
     prefix: Array | None = None
+    shift: Array | None = None  # B x T x D, added to the vectors of tokens as the table has them; None: nothing
     types: Array | None = None  # B x T int32, which of two texts a token is from; None: all the first
     open: Array | None = None  # B x T bool, tokens that earlier ones of their segment see too; None: as the network is made
 
@@ -79,7 +80,7 @@ class Traits(NamedTuple):
     recurrent: bool = False  # the cache is a carry of fixed size: no context limit
     vmappable: bool = True
     opens: bool = False  # heeds `Inputs.open`
-    prefixed: bool = False  # heeds `Inputs.prefix`
+    prefixed: bool = False  # heeds `Inputs.prefix` and `Inputs.shift`
     sourced: bool = False  # an encoder-decoder: needs `Inputs.source_ids`, or a cache that was made for a source
 
 

@@ -98,7 +98,7 @@ def _masked(
     for row, text in zip(rows, texts, strict=True):
         if context and len(row) > context:
             raise UsageError(f'text={text[:40]!r}...: has {len(row)} tokens and the network reads {context}; shorten it')
-    places = [len(first) + np.arange(len(ids)) for ids in inner]
+    places = [range(len(first), len(first) + len(ids)) for ids in inner]
     hidden = [_hide(row, at, tokenizer.specials['mask']) for row, each in zip(rows, places, strict=True) for at in each]
     read = partial(_read, partial(_logprobs, model.apply, model.score, params), context)
     told = iter(by_length(read, hidden, ROWS, length=lambda one: len(one.ids)))

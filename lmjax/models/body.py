@@ -104,7 +104,7 @@ def run_body(
     if 'relative' in modules:
         apart = distances(sight, T, slots['segments'].shape[1] if slots else T)
         context = context._replace(bias=apply_params(modules['relative'], params['relative'], apart, scope='relative'))
-    tokens = (inputs.ids, positions, inputs.types, inputs.prefix, inputs.segments)
+    tokens = (inputs.ids, positions, inputs.types, inputs.prefix, inputs.segments, inputs.shift)
     x_BxTxD = apply_params(modules['embedding'], params['embedding'], *tokens, scope='embedding')
     x_CxD = drop(x_BxTxD.reshape(B * T, -1), context, 'embedding')
 

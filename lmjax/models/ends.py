@@ -29,13 +29,21 @@ class Embedding(nn.Module):
 
     @nn.compact
     def __call__(
-        self, ids_BxT: Any, positions_BxT: Any = None, types_BxT: Any = None, prefix_BxPxD: Any = None, segments_BxT: Any = None
+        self,
+        ids_BxT: Any,
+        positions_BxT: Any = None,
+        types_BxT: Any = None,
+        prefix_BxPxD: Any = None,
+        segments_BxT: Any = None,
+        shift_BxTxD: Any = None,
     ) -> Any:
         """B x T x D; positions None: 0 .. T-1; types None: all 0; of a prefix vectors stand instead of those of tokens."""
         c, scheme = self.config, POSITIONS[self.config.position]
         x_BxTxD = self.table('tokens', self.vocab_size, 'vocab')[ids_BxT]
         if prefix_BxPxD is not None:
             x_BxTxD = with_prefix(x_BxTxD, prefix_BxPxD, segments_BxT)
+        if shift_BxTxD is not None:
+            x_BxTxD = x_BxTxD + shift_BxTxD.astype(x_BxTxD.dtype)
         if c.embed_scale:
             x_BxTxD = x_BxTxD * math.sqrt(c.width)
         if scheme.added:

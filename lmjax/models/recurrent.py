@@ -135,6 +135,8 @@ def _apply(
         x = apply_params(modules['embedding'], params['embedding'], x, scope='embedding')
         if inputs.prefix is not None:
             x = jnp.swapaxes(with_prefix(jnp.swapaxes(x, 0, 1), inputs.prefix, inputs.segments), 0, 1)
+        if inputs.shift is not None:
+            x = x + jnp.swapaxes(inputs.shift, 0, 1).astype(x.dtype)
         x = drop(x, 'embedding')
     states = []
     for i in range(config.depth):

@@ -45,13 +45,17 @@ def fold_name(keys_B: Array, name: str | int | Array) -> Any:
 
 def dropout(x: Array, keys_B: Array, rate: Any) -> Any:
     """Zeroes entries of x (B x ...) with probability `rate` in [0, 1) and divides the others by 1 - rate."""
-    shape, pair = x.shape, words(keys_B)[(...,) + (None,) * (x.ndim - 1)]
+    keep = 1.0 - jnp.asarray(rate, jnp.float32)
+    return jnp.where(uniform(x.shape, keys_B) < keep, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
+
+
+def uniform(shape: tuple[int, ...], keys_B: Array) -> Any:
+    """Numbers in [0, 1), float32, of a shape B x ..., each row from its key."""
+    pair = words(keys_B)[(...,) + (None,) * (len(shape) - 1)]
     if math.prod(shape[1:]) >= 2**32:
         raise ValueError(f'a row of shape {shape[1:]} has more entries than the hash can number')
     index = jnp.zeros((1, *shape[1:]), jnp.uint32)
-    for axis in range(1, x.ndim):
+    for axis in range(1, len(shape)):
         index = index * np.uint32(shape[axis]) + jax.lax.broadcasted_iota(jnp.uint32, index.shape, axis)
     noise = mix(mix(index ^ pair[:, 0]) + pair[:, 1])
-    keep = 1.0 - jnp.asarray(rate, jnp.float32)
-    unit = (noise >> 8).astype(jnp.float32) * np.float32(2.0**-24)  # [0, 1)
-    return jnp.where(unit < keep, x / keep.astype(x.dtype), jnp.zeros((), x.dtype))
+    return (noise >> 8).astype(jnp.float32) * np.float32(2.0**-24)

@@ -29,6 +29,9 @@ class Adaptation(NamedTuple):
     axes: Callable[[Axes], dict[str, Axes]]  # logical axes of a weight -> of the arrays that are learned
     init: Callable[[Any, Array, Axes, AdaptConfig], dict[str, Any]]  # key, weight, axes -> these, which change nothing yet
     apply: Callable[[Array, dict[str, Any], Axes, AdaptConfig], Any]  # weight, arrays, axes -> the weight as it is used
+    rest: bool = False  # whatever is not adapted learns whole
+    # key, weight, arrays -> these as a step of training sees them; None: as they are
+    noise: Callable[[Any, Array, dict[str, Any], AdaptConfig], dict[str, Any]] | None = None
 
 
 def sides(axes: Axes, of: Sequence[Any]) -> tuple[tuple, tuple, tuple]:
@@ -104,10 +107,28 @@ def scale_outputs(weight: Array, learned: dict[str, Any], axes: Axes, config: Ad
     return (matrix * learned['scale'].reshape(len(matrix), 1, -1)).reshape(weight.shape)
 
 
+def init_own(key: Any, weight: Array, axes: Axes, config: AdaptConfig) -> dict[str, Any]:
+    return {'own': jnp.asarray(weight)}
+
+
+def mix_out(key: Any, weight: Array, learned: dict[str, Any], config: AdaptConfig) -> dict[str, Any]:
+    """(M u + (1 - M) w - p u) / (1 - p), M 1 with probability p, u the base's (Lee et al. 2020, eq. 5): on average it is w."""
+    p, own = config.mix, learned['own']
+    is_base = jax.random.bernoulli(key, p, own.shape)
+    return {'own': (jnp.where(is_base, weight, own) - p * weight) / (1.0 - p)}
+
+
 ADAPTATIONS = {
     'lora': Adaptation(low_rank_axes, init_low_rank, add_low_rank),
     'dora': Adaptation(length_axes, init_directed, turn_and_stretch),
     'ia3': Adaptation(output_axes, init_scale, scale_outputs),
+    'mixout': Adaptation(
+        lambda axes: {'own': axes},
+        init_own,
+        lambda weight, learned, axes, config: learned['own'],
+        rest=True,
+        noise=mix_out,
+    ),
 }
 
 
@@ -115,7 +136,7 @@ def learner(model: Model, base: Tree, config: AdaptConfig) -> Model:
     """The network whose parameters are what it learns beside `base`: arrays, or their shapes while nothing is computed.
 
     Learned are the row of ADAPTATIONS of each matrix that `adapt.targets` find, and whole what `adapt.whole` finds and what
-    the network has and `base` lacks (a classifier on top).
+    the network has and `base` lacks (a classifier on top), or of a row with `rest` all others.
 
     Raises:
       UsageError: a pattern that finds nothing, or a target that is no matrix.
@@ -154,7 +175,22 @@ def chosen(axes: Tree, base: Tree, config: AdaptConfig) -> dict[str, tuple[bool,
     whole = found_by('adapt.whole', config.whole, kept) | (set(every) - set(kept))
     matrices = [name for name in kept if len(widths(every[name])) > 1 and name not in whole]
     adapted = found_by('adapt.targets', config.targets or DEFAULT, matrices)
-    return {name: (name in adapted, every[name]) for name in every if name in whole | adapted}
+    learns = set(every) if ADAPTATIONS[config.kind].rest else whole | adapted
+    return {name: (name in adapted, every[name]) for name in every if name in learns}
+
+
+def with_noise(key: Any, base: Tree, learned: Tree, axes: Tree, config: AdaptConfig) -> Tree:
+    """What is learned as a step of training sees it, every row of the batch the same; the key is the step's."""
+    row = ADAPTATIONS[config.kind]
+    if row.noise is None:
+        return learned
+    adapted = [name for name, (is_adapted, _) in chosen(axes, base, config).items() if is_adapted]
+    weights, values = flat(base), flat(learned)
+    for name, one in zip(adapted, jax.random.split(key, len(adapted)), strict=True):
+        arrays = {path: leaf for path, leaf in values.items() if path.startswith(f'{name}/')}
+        noisy = row.noise(one, weights[name], {path.rpartition('/')[2]: leaf for path, leaf in arrays.items()}, config)
+        values |= {f'{name}/{part}': leaf for part, leaf in noisy.items()}
+    return nested(values)
 
 
 def found_by(field: str, patterns: Sequence[str], names: Sequence[str]) -> set[str]:

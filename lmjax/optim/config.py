@@ -32,7 +32,7 @@ class OptimConfig:
 class AdaptConfig:
     """What is learned beside parameters that stay as they are."""
 
-    kind: str = ''  # a row of ADAPTATIONS: lora, dora, ia3; empty: all parameters of the network learn
+    kind: str = ''  # a row of ADAPTATIONS: lora, dora, ia3, mixout; empty: all parameters of the network learn
     # what stays as it is: a run's folder, hf:DIR, hf:NAME or gguf:FILE, needed wherever the run is; it may move, but stays the
     # same network. Empty: what the run starts from
     base: str = free('')
@@ -40,6 +40,17 @@ class AdaptConfig:
     alpha: float = 16.0  # lora, dora: the change is multiplied by alpha / rank
     targets: tuple[str, ...] = ()  # regular expressions of the matrices that are adapted; empty: those of all layers
     whole: tuple[str, ...] = ()  # of parameters that learn whole beside them, as ('norm',)
+    mix: float = 0.7  # mixout: share of the numbers of each matrix that are the base's at a step of training
+
+
+@dataclasses.dataclass
+class AdversaryConfig:
+    """Small changes of the vectors of tokens that make a batch harder, in training alone."""
+
+    kind: str = ''  # a row of ADVERSARIES: freelb; empty: none
+    steps: int = 2  # ascents, each with a forward and a backward pass, whose gradients are averaged into one update
+    size: float = 0.3  # the largest change of a row, as the norm over all of its tokens
+    rate: float = 0.1  # how far each ascent goes
 
 
 def validate_adapt(config: AdaptConfig) -> None:
@@ -54,6 +65,7 @@ def validate_adapt(config: AdaptConfig) -> None:
         require(bool(config.kind) or value == getattr(plain, field.name), f'adapt.{field.name}', value, remedy)
     require(config.rank >= 1, 'adapt.rank', config.rank, 'use 1 or more, as 8')
     require(0 < config.alpha < float('inf'), 'adapt.alpha', config.alpha, 'must be above 0; try 16.0')
+    require(0 <= config.mix < 1, 'adapt.mix', config.mix, 'use a number in [0, 1), as 0.7')
 
 
 def validate(config: OptimConfig, *, steps: int | None = None) -> None:

@@ -7,7 +7,7 @@ from lmjax.data.config import DataConfig
 from lmjax.generate.config import SamplingConfig
 from lmjax.models.config import ModelConfig, TransformerConfig
 from lmjax.objectives.config import ObjectiveConfig
-from lmjax.optim.config import AdaptConfig, OptimConfig
+from lmjax.optim.config import AdaptConfig, AdversaryConfig, OptimConfig
 from lmjax.parallel.config import MeshConfig
 
 
@@ -48,6 +48,7 @@ class Config:
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     adapt: AdaptConfig = dataclasses.field(default_factory=AdaptConfig)
+    adversary: AdversaryConfig = dataclasses.field(default_factory=AdversaryConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     mesh: MeshConfig = free(default_factory=MeshConfig)
     log: LogConfig = free(default_factory=LogConfig)

@@ -143,8 +143,9 @@ def facts(config: Config, corpus: Corpus, model: Model, params: Any, records: li
 
 
 def flops_per_token(config: Config, model: Model, params: Any) -> float:
-    """Operations of one training step per token of its batch, of text and sources: 3 x the objective's forward pass.
+    """Operations of one training step per token of its batch, of text and sources.
 
+    It is 3 x the objective's forward pass, for each ascent of an adversary.
     What the objective scores is counted and no more: of a masked model the head of the hidden tokens, of a student not its
     teacher.
     """
@@ -153,4 +154,5 @@ def flops_per_token(config: Config, model: Model, params: Any) -> float:
     loss, hparams = objective_of(config.objective).loss, hparams_of(config)
     work = count_flops(lambda params: loss(model, params, batch, hparams, None)[0], shapes)
     sources = batch.inputs.source_ids
-    return 3.0 * work / (np.size(batch.inputs.ids) + (0 if sources is None else np.size(sources)))
+    passes = 3.0 * (config.adversary.steps if config.adversary.kind else 1)
+    return passes * work / (np.size(batch.inputs.ids) + (0 if sources is None else np.size(sources)))

@@ -16,10 +16,11 @@ from lmjax.data.loader import example_batch
 from lmjax.data.marks import plain_marks
 from lmjax.objectives.table import objective_of
 from lmjax.optim import build_optimizer
-from lmjax.optim.adapters import merged
+from lmjax.optim.adapters import merged, with_noise
 from lmjax.parallel.compiler import compiler_options
 from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
+from lmjax.training.adversary import gradient_of
 from lmjax.training.config import Config
 from lmjax.training.network import bare_network, classes_of, learner_of, network_of
 from lmjax.training.state import TrainState, hparams_of, init_state
@@ -121,8 +122,17 @@ def _step_of(config: Config, model: Model, make_tx: Callable[[HParams], Any], te
 
     def step(state: TrainState, batch: Batch, hparams: HParams, taught: Tree, kept: Tree) -> tuple[TrainState, dict[str, Any]]:
         loss = objective.loss if teacher is None else partial(objective.loss, teacher=teacher._replace(params=taught))
-        learns = learner_of(config, model, kept)
-        return train_step(learns, loss, make_tx, state, batch, hparams, accumulate=config.train.accumulate)
+        return train_step(
+            learner_of(config, model, kept),
+            loss,
+            make_tx,
+            state,
+            batch,
+            hparams,
+            accumulate=config.train.accumulate,
+            gradient=gradient_of(config.adversary, model),
+            noise=lambda key, params: with_noise(key, kept, params, model.axes, config.adapt) if config.adapt.kind else params,
+        )
 
     return step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from lmjax.training.state import TrainState, row_keys, stream
 from lmjax.types import Batch, HParams, Inputs, Model, Tree
 
 Loss = Callable[..., tuple[Any, Any]]
+Gradient = Callable[[Tree, tuple], tuple[Tree, tuple]]  # params, rows (batch, keys, carry) -> gradients, (sums, carry)
 
 
 def train_step(
@@ -25,8 +27,12 @@ def train_step(
     hparams: HParams,
     *,
     accumulate: int = 1,
+    gradient: Callable[[Callable], Gradient] = partial(jax.grad, has_aux=True),
+    noise: Callable[[Any, Tree], Tree] = lambda key, params: params,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Sums over the whole batch, one division by its weight, one update.
+
+    `gradient` makes the gradient of a mean loss; `noise` says, with a key of the step, which parameters the loss sees.
 
     Returns the next state and scalars: `loss` (the objective) and `loss_nats` (cross-entropy), both per scored token, `tokens`
     (that were read, padding not counted) and `grad_norm`.
@@ -34,13 +40,15 @@ def train_step(
     weight = batch.weights.sum()
     keys_B = row_keys(stream(state.root, 'dropout', state.step), batch.targets.shape[0])
 
+    noise_key = stream(state.root, 'parameters', state.step)
+
     def mean_loss(params: Tree, rows: tuple) -> tuple[Any, tuple]:
         micro, keys, carry = rows
-        total, (_, sums, cache) = loss(model, params, micro, hparams, keys, carry)
+        total, (_, sums, cache) = loss(model, noise(noise_key, params), micro, hparams, keys, carry)
         return total / weight, (sums, cache if state.carry is not None else None)
 
     rows = (batch, keys_B, state.carry)
-    grads, (sums, carry) = sum_gradients(mean_loss, state.params, rows, accumulate)
+    grads, (sums, carry) = sum_gradients(gradient(mean_loss), state.params, rows, accumulate)
     updates, opt_state = make_tx(hparams).update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -64,12 +72,11 @@ def count_tokens(inputs: Inputs) -> Any:
     return own + (jnp.float32(inputs.source_ids.size) if mask is None else mask.sum(dtype=jnp.float32))
 
 
-def sum_gradients(mean_loss: Callable, params: Tree, rows: Tree, accumulate: int) -> tuple[Tree, tuple]:
+def sum_gradients(grad: Gradient, params: Tree, rows: Tree, accumulate: int) -> tuple[Tree, tuple]:
     """Gradients and sums over all rows, taken `accumulate` microbatches at a time.
 
     Row r goes to microbatch r mod `accumulate`: on a sharded batch that split moves no data between devices.
     """
-    grad = jax.grad(mean_loss, has_aux=True)
     if accumulate == 1:
         return grad(params, rows)
 

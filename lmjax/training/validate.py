@@ -27,6 +27,7 @@ from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
 from lmjax.optim.config import validate_adapt
 from lmjax.parallel.mesh import validate as validate_mesh
+from lmjax.training.adversary import validate_adversary
 from lmjax.training.config import Config
 from lmjax.training.network import CLASSIFIERS, base_shapes, learner_of, network_of, of_rows
 
@@ -97,6 +98,7 @@ def _validate_network(config: Config, objective: Objective, reads: str) -> None:
     traits = model.traits
     remedy = 'changes weights by gradient, and this network counts; leave it out'
     require(traits.trainable or not config.adapt.kind, 'adapt.kind', config.adapt.kind, remedy)
+    validate_adversary(config, model)
     learner_of(config, model, base_shapes(config, model.vocab_size) if config.adapt.kind else None)  # refuses idle patterns
     for trait in objective.needs:
         field = 'reads' if objective.taught and trait != 'trainable' else 'kind'

@@ -10,7 +10,7 @@ from lmjax.models import build
 from lmjax.models.classifiers import ROWS, with_row_classifier
 from lmjax.models.config import RecurrentConfig, TransformerConfig
 from lmjax.models.params import count_params
-from lmjax.optim.adapters import ADAPTATIONS, flat, learner, merged
+from lmjax.optim.adapters import ADAPTATIONS, flat, learner, merged, with_noise
 from lmjax.optim.config import AdaptConfig
 from lmjax.types import Inputs
 
@@ -108,6 +108,24 @@ def test_a_directed_change_keeps_or_learns_the_length_of_each_column():
     path = 'layers/0/feed_forward/w_down'
     was, now = (np.linalg.norm(flat(tree)[path], axis=0) for tree in (base, merged(base, learned, model.axes, config)))
     np.testing.assert_allclose(now, was * (1 + flat(learned)[f'{path}/length']), rtol=1e-4)
+
+
+def test_mixout_takes_numbers_of_the_base_and_is_what_was_learned_on_average():
+    model, base = network('transformer')
+    config = AdaptConfig(kind='mixout', mix=0.7, targets=('w_down',))
+    learned = learner(model, base, config).init(KEY, {})
+    assert {path.removesuffix('/own') for path in flat(learned)} == set(flat(base))  # all else learns whole
+    learned, path = shaken(learned), 'layers/0/feed_forward/w_down'
+    w, u = flat(learned)[f'{path}/own'], flat(base)[path]
+    seen = [flat(with_noise(key, base, learned, model.axes, config)) for key in jax.random.split(KEY, 300)]
+    mixed = np.stack([one[f'{path}/own'] for one in seen])
+    is_base = np.isclose(mixed, u, atol=1e-5)
+    np.testing.assert_allclose(np.where(is_base, u, (w - 0.7 * u) / 0.3), mixed, rtol=1e-4, atol=1e-5)
+    assert is_base.mean() == pytest.approx(0.7, abs=0.01)
+    spread = np.abs(w - u).mean() * np.sqrt(0.7 / 0.3 / 300)
+    assert np.abs(mixed.mean(axis=0) - w).mean() < 1.5 * spread
+    for other in (leaf for leaf in flat(learned) if not leaf.startswith(f'{path}/') and not leaf.endswith('/own')):
+        np.testing.assert_array_equal(seen[0][other], flat(learned)[other])
 
 
 def test_parameters_are_learned_whole_by_pattern_or_where_the_base_lacks_them():

@@ -100,6 +100,20 @@ def test_the_best_step_is_the_outcome_where_it_is_asked_for(base, tmp_path):
     assert lmjax.load(str(tmp_path / 'run')).evaluate()['loss_nats'] == pytest.approx(outcome['loss_nats'], rel=1e-6)
 
 
+def test_mixout_of_nothing_is_plain_training_and_of_much_the_same_however_it_is_accumulated(base, tmp_path):
+    def learned(name, adapt, **given):
+        config = config_of(adapt, **given)
+        config.data = dataclasses.replace(config.data, tokenizer='library')
+        train(config, tmp_path / name, init_from=str(base))
+        return lmjax.load(str(tmp_path / name)).params
+
+    plain, nothing = learned('plain', None), learned('nothing', AdaptConfig(kind='mixout', mix=0.0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), plain, nothing)
+    much, parts = (learned(str(n), AdaptConfig(kind='mixout', mix=0.5), accumulate=n) for n in (1, 2))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), much, parts)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(*map(jax.tree.leaves, (plain, much)), strict=True))
+
+
 def test_a_change_of_a_changed_network_begins_at_that(base, tmp_path):
     first, second = tmp_path / 'first', tmp_path / 'second'
     train(config_of(lora()), first, init_from=str(base))
@@ -143,6 +157,7 @@ def test_a_base_that_is_gone_or_another_is_refused_until_it_is_back(base, tmp_pa
     [
         (AdaptConfig(rank=4), r'adapt\.rank=4: is read only with adapt\.kind; set that, or leave it out'),
         (lora(rank=0), r'adapt\.rank=0: use 1 or more, as 8'),
+        (lora(kind='mixout', mix=1.0), r'adapt\.mix=1\.0: use a number in \[0, 1\), as 0\.7'),
         (lora(alpha=0.0), r'adapt\.alpha=0\.0: must be above 0; try 16\.0'),
         (lora(targets=('w_q',)), r"adapt\.targets='w_q': matches no parameter; choose one of: "),
     ],
