@@ -79,6 +79,20 @@ def read_text(flag: str, path: str) -> str:
         raise UsageError(f'--{flag}={path!r}: not UTF-8 text at byte {error.start}; convert it') from None
 
 
+def labelled_texts(flag: str, source: str) -> tuple[list[str], list[str]]:
+    """Texts and the class of each, of a source. Raises UsageError, with the flag, for another kind of source."""
+    from lmjax.data.config import DataConfig
+    from lmjax.data.corpus import read_documents
+    from lmjax.data.labelled import split_label
+    from lmjax.data.sources import label_kind, open_source
+
+    if label_kind(source) != 'class':
+        raise UsageError(f'--{flag}={source!r}: name texts with labels, as labelled:FILE#TEXT,LABEL@2-9/10')
+    documents, _ = read_documents(open_source(source), DataConfig())
+    texts, labels = zip(*map(split_label, documents), strict=True)
+    return list(texts), list(labels)
+
+
 def text_batches(flag: str, path: str) -> Iterator[list[str]]:
     """Texts, one a line, without empty ones: those of the standard input (-) one by one, those of a file many at a time."""
     if path == '-':

@@ -17,11 +17,6 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from lmjax.config import UsageError
-from lmjax.data.config import DataConfig
-from lmjax.data.corpus import read_documents
-from lmjax.data.labelled import split_label
-from lmjax.data.sources import label_kind, open_source
 
 _TRAIN = flags.DEFINE_string('train', '', 'Texts with labels: labelled:FILE#TEXT,LABEL@ROWS.')
 _VALID = flags.DEFINE_string('valid', '', 'Those that choose C.')
@@ -35,7 +30,7 @@ def main(_: Sequence[str]) -> int:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score, matthews_corrcoef
 
-    train, valid, test = (read(flag.name, flag.value) for flag in (_TRAIN, _VALID, _TEST))
+    train, valid, test = (cli.labelled_texts(flag.name, flag.value) for flag in (_TRAIN, _VALID, _TEST))
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     train_x, valid_x, test_x = vectors.fit_transform(train[0]), vectors.transform(valid[0]), vectors.transform(test[0])
 
@@ -61,15 +56,6 @@ def described(text: str, label: str, told: str, probabilities: dict[str, float])
     """What is said of a text; a label that training never saw has no probability."""
     loss = -math.log(max(probabilities.get(label, 0.0), 1e-300))
     return {'text': text, 'label': label, 'told': told, 'probabilities': probabilities, 'loss_nats': loss}
-
-
-def read(flag: str, source: str) -> tuple[list[str], list[str]]:
-    """Texts and labels of a source."""
-    if label_kind(source) != 'class':
-        raise UsageError(f'--{flag}={source!r}: name texts with labels, as labelled:FILE#TEXT,LABEL@2-9/10')
-    documents, _ = read_documents(open_source(source), DataConfig())
-    texts, labels = zip(*map(split_label, documents), strict=True)
-    return list(texts), list(labels)
 
 
 if __name__ == '__main__':

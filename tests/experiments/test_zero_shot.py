@@ -1,0 +1,81 @@
+"""Zero-shot classification: pairs that are made to learn from, and a network that is asked about each class."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ASKING = """
+import json, lmjax, sys
+from absl import flags
+from experiments import zero_shot
+
+class Run:
+    def predict(self, pairs):
+        halves = [pair.split(chr(9)) for pair in pairs]
+        sure = [0.9 if hypothesis[len('This is about '):-1] in text else 0.3 for text, hypothesis in halves]
+        return [{'probabilities': {'entailment': p, 'other': 1 - p}} for p in sure]
+
+lmjax.load = lambda workdir: Run()
+for case in json.load(sys.stdin):
+    flags.FLAGS.unparse_flags()
+    for flag in flags.FLAGS.flags_by_module_dict()['experiments.zero_shot']:
+        flag.unparse()
+    flags.FLAGS(['x', *case])
+    try:
+        assert zero_shot.main([]) == 0
+    except lmjax.UsageError as error:
+        print('error:', error)
+"""
+
+
+def ask(*cases):
+    """Lines that each command line prints, in a process of its own, and what it wrote."""
+    done = subprocess.run([sys.executable, '-c', ASKING], input=json.dumps(cases), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_pairs_are_made_and_classes_are_asked_for(tmp_path):
+    kinds = ('old_cars', 'food', 'sport', 'none')
+    texts = [{'text': f'{number} on {kind.replace("_", " ")}', 'label': kind} for number in range(5) for kind in kinds]
+    (tmp_path / 'rows.jsonl').write_text('\n'.join(map(json.dumps, [*texts, {'text': 'on sport', 'label': 'food'}])))
+    data = f'--data=labelled:{tmp_path}/rows.jsonl'
+    pairs, told = tmp_path / 'pairs.jsonl', tmp_path / 'told.jsonl'
+    made, said, found, _, narrow, *refused = ask(
+        [data, '--without=none', f'--pairs={pairs}'],
+        [data, '--without=none', '--workdir=x', f'--predictions={told}'],
+        [data, '--only=food,sport', '--workdir=x', '--classes=on'],
+        [data],
+        [data, '--workdir=x', '--only=fod'],
+        [data, '--workdir=x', '--only=food'],
+        [data, '--workdir=x', '--entails=yes'],
+        ['--data=text:x', '--workdir=x'],
+    )
+    assert json.loads(made) == {'pairs': 32, 'classes': ['food', 'old_cars', 'sport']}
+    first, second = rows(pairs)[:2]
+    assert first == {'premise': '0 on old cars', 'hypothesis': 'This is about old cars.', 'label': 'entailment'}
+    assert (second['premise'], second['label']) == ('0 on old cars', 'other')
+    wrong = {row['hypothesis'] for row in rows(pairs) if row['label'] == 'other' and row['premise'].endswith('old cars')}
+    assert wrong == {'This is about food.', 'This is about sport.'}
+    assert said.startswith('accuracy 0.9375 (')
+    assert said.endswith(' of 16 texts; chance 0.3333')
+    assert json.loads(found)['mean'] == 15 / 16
+    assert [row['told'] for row in rows(told) if row['told'] != row['label']] == ['sport']
+    assert sum(rows(told)[0]['probabilities'].values()) == pytest.approx(1)
+    assert json.loads(narrow)['classes'] == ['food', 'on', 'sport']
+    messages = [
+        "--pairs='': ask by --workdir, or make --pairs",
+        "--only='fod': no text has it; name some of: food, none, old_cars, sport",
+        'has fewer than two classes left',
+        "entails='yes': the network has no such class; choose one of: entailment, other",
+        "--data='text:x': name texts with labels",
+    ]
+    for line, message in zip(refused, messages, strict=True):
+        assert line.startswith('error: ')
+        assert message in line
