@@ -1,7 +1,7 @@
 """Classes that no text was labelled with: which of them a text entails, said by a classifier of two texts.
 
-    python -m experiments.zero_shot --data='labelled:dialogs.jsonl#turns,topic@2-9/10' --without=food,sports --pairs=pairs.jsonl
-    python -m experiments.zero_shot --data='labelled:dialogs.jsonl#turns,topic@0/10' --only=food,sports --workdir=runs/entails \\
+    python -m experiments.zero_shot --data='labelled:talks.jsonl#turns,topic@2-9/10' --without=food,sports --pairs=pairs.jsonl
+    python -m experiments.zero_shot --data='labelled:talks.jsonl#turns,topic@0/10' --only=food,sports --workdir=runs/entails \\
         [--predictions=FILE]
 
 The first makes what the classifier learns from (`labelled:pairs.jsonl#premise,hypothesis,label`): each text with the hypothesis
@@ -39,7 +39,7 @@ _PAIRS = flags.DEFINE_string('pairs', '', 'A file for pairs to learn from, inste
 
 
 def main(_: Sequence[str]) -> int:
-    cli.need((_DATA, 'labelled:dialogs.jsonl#turns,topic@0/10'))
+    cli.need((_DATA, 'labelled:talks.jsonl#turns,topic@0/10'))
     require(bool(_PAIRS.value) != bool(_WORKDIR.value), '--pairs', _PAIRS.value, 'ask by --workdir, or make --pairs')
     texts, labels = chosen(*cli.labelled_texts('data', _DATA.value))
     if _PAIRS.value:
@@ -63,10 +63,8 @@ def main(_: Sequence[str]) -> int:
 def chosen(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:
     """Those of the classes that the flags name. Raises UsageError for a class that no text has, or where none is left."""
     for flag in (_ONLY, _WITHOUT):
-        strange = sorted(set(flag.value) - set(labels))
-        require(
-            not strange, f'--{flag.name}', ','.join(strange), f'no text has it; name some of: {", ".join(sorted(set(labels)))}'
-        )
+        strange, known = sorted(set(flag.value) - set(labels)), ', '.join(sorted(set(labels)))
+        require(not strange, f'--{flag.name}', ','.join(strange), f'no text has it; name some of: {known}')
     kept = set(_ONLY.value or labels) - set(_WITHOUT.value)
     rows = [(text, label) for text, label in zip(texts, labels, strict=True) if label in kept]
     require(len({label for _, label in rows}) > 1, '--data', _DATA.value, 'has fewer than two classes left; choose other rows')

@@ -1,11 +1,11 @@
 """Whether a text entails a hypothesis: a classifier of two texts, which can then choose among classes that it never saw.
 
-    python -m experiments.zero_shot --data='labelled:dialogs.jsonl#turns,topic@2-9/10' --without=food,sports --pairs=pairs.jsonl
+    python -m experiments.zero_shot --data='labelled:talks.jsonl#turns,topic@2-9/10' --without=food,sports --pairs=pairs.jsonl
     python -m experiments.finetune --config=configs/tasks/entailment.py:pairs.jsonl --init=hf:DIR --workdir=runs/entailment
-    python -m experiments.zero_shot --data='labelled:dialogs.jsonl#turns,topic@0/10' --only=food,sports --workdir=runs/entailment
+    python -m experiments.zero_shot --data='labelled:talks.jsonl#turns,topic@0/10' --only=food,sports --workdir=runs/entailment
 
-The file is .jsonl with strings `premise`, `hypothesis` and `label`. Rows whose number modulo 10 is 1 validate, and the others but
-those with 0 train. With --init=none the small encoder of sentiment.py learns from scratch. MiniLM has 22.7 million parameters.
+The file is .jsonl with strings `premise`, `hypothesis` and `label`. Rows whose number modulo 10 is 1 validate, those with
+0 are left for a test, and the others train. With --init=none the small encoder of sentiment.py learns from scratch. MiniLM has 22.7 million parameters.
 docs/tasks.md says what it reaches.
 """
 
