@@ -5,8 +5,8 @@
     python -m experiments.zero_shot --data='labelled:talks.jsonl#turns,topic@0/10' --only=food,sports --workdir=runs/entailment
 
 The file is .jsonl with strings `premise`, `hypothesis` and `label`. Rows whose number modulo 10 is 1 validate, those with
-0 are left for a test, and the others train. With --init=none the small encoder of sentiment.py learns from scratch. MiniLM has 22.7 million parameters.
-docs/tasks.md says what it reaches.
+0 are left for a test, and the others train. With --init=none the small encoder of sentiment.py learns from scratch. MiniLM has
+22.7 million parameters. docs/tasks.md says what it reaches.
 """
 
 from configs.tasks import sentiment
