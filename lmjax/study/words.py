@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +18,22 @@ from lmjax.study.statistics import Interval, bootstrap_mean
 AT_ONCE = 512  # questions whose cosines with the whole vocabulary are held at once
 
 
-class Vocabulary(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
     """Distinct words and their vectors of length 1."""
 
     words: list[str]
     vectors: np.ndarray  # W x D
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words)}
+
     def number(self, word: str) -> int:
         """Raises UsageError for a word that is not in it."""
-        if word not in self.words:
+        if word not in self.numbers:
             raise UsageError(f'word={word!r}: is not in the vocabulary of {len(self.words):,} words; name another vocabulary')
-        return self.words.index(word)
+        return self.numbers[word]
 
     def neighbours(self, word: str, *, top: int) -> list[tuple[str, float]]:
         """The words with the largest cosine with a word, which is left out itself."""
@@ -106,8 +113,7 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def right_answers(vocabulary: Vocabulary, questions: Sequence[Question]) -> np.ndarray:
     """Whether 3CosAdd tells the fourth word of each, float64; all words must be in the vocabulary."""
-    numbers = {word: i for i, word in enumerate(vocabulary.words)}
-    asked_Qx4 = np.array([[numbers[word] for word in question.words] for question in questions])
+    asked_Qx4 = np.array([[vocabulary.numbers[word] for word in question.words] for question in questions])
     right = []
     for begin in range(0, len(questions), AT_ONCE):
         a, b, c, d = asked_Qx4[begin : begin + AT_ONCE].T
