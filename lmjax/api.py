@@ -57,6 +57,7 @@ def train(
         from lmjax.installation import check_accelerator
         from lmjax.training import run
         from lmjax.training.profile import parse_span
+        from lmjax.training.teacher import as_teacher, load_teacher
         from lmjax.training.validate import validate
 
         keep_compiled_programs()
@@ -64,7 +65,7 @@ def train(
         check_accelerator()
         if profile:
             parse_span(profile)
-        found = _load_teacher(config) if config.objective.teacher else None
+        found = load_teacher(config, _load_there) if config.objective.teacher else None
         program = None
         try:
             preparing.wait(max(0.0, began + LONG_PREPARATION - time.monotonic()))
@@ -76,7 +77,7 @@ def train(
         preparing.terminate()
         preparing.wait()
     corpus = prepare(config.data, tokenizer=found.tokenizer if takes and found else given)
-    teacher = _as_teacher(found, config, corpus.tokenizer) if found else None
+    teacher = as_teacher(found, config, corpus.tokenizer) if found else None
     config = run.resolve(config, corpus)
     changed = open_run(workdir, config, extend=extend)
     if run.is_complete(config, workdir):
@@ -240,8 +241,9 @@ class Run:
         classify: `label`, and the `probabilities` of all by name. multilabel: `labels`, those of more than 1/2, and
         `probabilities`. regress: `score`. tag: `words` (as white space parts them), their `tags`, how probable each is, and
         `spans` where tags spell them. seq2seq: the `target`, found as the config's `sample` says, but never drawn. caption: the
-        `caption` of each file that is named, written greedily. A text is cleaned as training did it, and cut too, but for
-        words, which are all told; where two texts are read as one it is FIRST<TAB>SECOND.
+        `caption` of each file that is named, written greedily. prefer: which of two answers is `preferred`, and the `nats` of
+        each. A text is cleaned as training did it, and cut too, but for words, which are all told; where two texts are read as
+        one it is FIRST<TAB>SECOND.
 
         Raises:
           UsageError: the run tells nothing of texts, or a text has no token.
@@ -290,8 +292,17 @@ class Run:
         require(0 <= seq_len <= (most or seq_len), 'seq_len', seq_len, f'{remedy} 0 for as many as in training')
         if seq_len:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, seq_len=seq_len))
-        found = rescore(config, self.model, self.params, self.tokenizer, text=text, source=source, stride=stride)
+        how: dict[str, Any] = {'text': text, 'source': source, 'stride': stride, 'teacher': self._judge()}
+        found = rescore(config, self.model, self.params, self.tokenizer, **how)
         return {'workdir': self.workdir, 'seq_len': config.data.seq_len, **found}
+
+    def _judge(self) -> Teacher | None:
+        """The network that is asked beside this one where its objective is judged by another."""
+        from lmjax.objectives.table import objective_of
+        from lmjax.training.teacher import as_teacher, load_teacher
+
+        is_judged = self.config.objective.teacher and objective_of(self.config.objective).judged
+        return as_teacher(load_teacher(self.config, _load_there), self.config, self.tokenizer) if is_judged else None
 
     def harness(self, tasks: str, *, limit: int = 0, shots: int | None = None, chat: bool = False) -> dict[str, Any]:
         """What lm-evaluation-harness reports of tasks: a folder of its YAML files, such a file, or its own by name.
@@ -361,32 +372,13 @@ def load(workdir: str, *, step: int | None = None) -> Run:
     return Run(workdir, config, model, params, tokenizer)
 
 
-def _load_teacher(config: Config) -> Run:
-    """The network that `objective.teacher` names. Raises UsageError that says so where it cannot be had."""
-    from lmjax.data.parallel_text import with_separator
+def _load_there(name: str) -> Run:
+    """As `load`. Raises FileNotFoundError where there is no such folder."""
     from lmjax.interop.sources import is_imported
 
-    name = config.objective.teacher
     if not is_imported(name) and not os.path.isdir(name):
-        remedy = "there is no such folder; name a run's, hf:DIR, hf:NAME or gguf:FILE, and keep it until the run is complete"
-        raise UsageError(f'objective.teacher={name!r}: {remedy}')
-    try:
-        found = load(name)
-    except UsageError as error:
-        raise UsageError(f'objective.teacher={name!r}: cannot be loaded: {error}') from error
-    require(found.tokenizer is not None, 'objective.teacher', name, 'has no tokenizer to read with; add its tokenizer.json')
-    is_paired = config.objective.reads == 'seq2seq'
-    return dataclasses.replace(found, tokenizer=with_separator(found.tokenizer)) if is_paired else found
-
-
-def _as_teacher(found: Run, config: Config, tokenizer: Any) -> Teacher:
-    """A loaded network for a run of another config to learn from. Raises UsageError where it cannot."""
-    from lmjax.training.teacher import check_teacher
-    from lmjax.types import Teacher
-
-    teacher, told = Teacher(found.model, found.params), {'teacher_config': found.config, 'teacher_tokenizer': found.tokenizer}
-    check_teacher(config, tokenizer, teacher, context=found.context, **told)
-    return teacher
+        raise FileNotFoundError(name)
+    return load(name)
 
 
 def _load_imported(name: str) -> Run:

@@ -16,6 +16,7 @@ from lmjax.data.denoising import denoise
 from lmjax.data.infilling import infilled
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
+from lmjax.data.preferences import preferred
 from lmjax.data.prefixes import prefix
 from lmjax.data.sequences import sequences
 from lmjax.data.spans import spans
@@ -39,6 +40,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'infill': infilled,
     **dict.fromkeys(('instruct', 'complete'), answers),
     'caption': captions,
+    'prefer': preferred,
     'match': matches,
     'span': ends,
     'link': tails,

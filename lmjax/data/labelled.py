@@ -12,6 +12,7 @@ from lmjax.data.chats import open_chats
 from lmjax.data.infilling import open_infill
 from lmjax.data.parallel_text import SIGN
 from lmjax.data.passages import label_of
+from lmjax.data.preferences import open_preferred
 from lmjax.data.rows import is_conll, open_rows
 from lmjax.data.sources import Source, bad_source
 from lmjax.data.triples import open_triples
@@ -138,6 +139,7 @@ OPENERS = {
     'tags': open_tagged,
     'said': open_chats,
     'middle': open_infill,
+    'preferred': open_preferred,
     'match': open_matched,
     'span': open_answers,
     'tail': open_triples,

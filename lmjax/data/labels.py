@@ -18,6 +18,7 @@ from lmjax.data.labelled import split_label
 from lmjax.data.matches import encode_matches
 from lmjax.data.parallel_text import SIGN
 from lmjax.data.passages import NOT_THERE, encode_answers, problem_of
+from lmjax.data.preferences import encode_preferred, plain_parts
 from lmjax.data.sources import Source, columns_of, is_two, label_kind
 from lmjax.data.store import TokenStore
 from lmjax.data.words import encode_tagged
@@ -37,6 +38,7 @@ class Labels(NamedTuple):
     fitted: tuple[str, ...] = ()  # fields of DataConfig by which texts are made to fit a row, which `encode` takes by name
     framed: bool = False  # labels are files, whose frames stand before the text
     bounded: bool = False  # texts say themselves where they begin and end, so that no separator stands between them
+    packs: bool = False  # many may share a row
 
 
 class UnseenLabelError(UsageError):
@@ -179,6 +181,7 @@ LABELS = {
         encode=encode_chats,
         plain=plain_text,
         bounded=True,
+        packs=True,
     ),
     'tail': Labels('triples:GLOB', ends_of, ordered, parse_tails),
     'caption': Labels(
@@ -204,6 +207,17 @@ LABELS = {
         lambda written, classes: list(written),
         encode=encode_middles,
         plain=plain_sides,
+        fitted=('seq_len',),
+        bounded=True,
+        packs=True,
+    ),
+    'preferred': Labels(
+        'preferred:GLOB#PROMPT,CHOSEN,REJECTED',
+        lambda label: [],
+        lambda found: (),
+        lambda written, classes: list(written),
+        encode=encode_preferred,
+        plain=plain_parts,
         fitted=('seq_len',),
         bounded=True,
     ),
@@ -255,6 +269,7 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
         'tail': {'labels': np.zeros((texts, 1), np.int32)},
         'said': {'tags': of_tokens},
         'middle': {'tags': of_tokens},
+        'preferred': {'tags': [np.arange(data.seq_len + 2) * 4 // (data.seq_len + 2)] * texts},
         'span': {'tags': of_tokens},
         'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
     }

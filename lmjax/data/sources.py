@@ -30,6 +30,7 @@ LABELLED = {
     'tagged': 'tags',
     'chats': 'said',
     'infill': 'middle',
+    'preferred': 'preferred',
     'matched': 'match',
     'triples': 'tail',
     'answers': 'span',
@@ -84,7 +85,7 @@ def label_kind(name: str) -> str:
 
 def is_two(name: str) -> bool:
     """Whether the texts with labels of `data.source=name` are two in one."""
-    return label_kind(name) not in ('', 'match', 'tail', 'middle') and columns_of(name) == 3
+    return label_kind(name) not in ('', 'match', 'tail', 'middle', 'preferred') and columns_of(name) == 3
 
 
 def columns_of(name: str) -> int:

@@ -16,6 +16,7 @@ from lmjax.config import require
 from lmjax.data.config import DataConfig
 from lmjax.data.frames import read_files
 from lmjax.data.parallel_text import SIGN, encode_two, with_separator
+from lmjax.data.preferences import FIRST as FIRST_ANSWER
 from lmjax.data.sources import is_two
 from lmjax.data.texts import WORD_TOKENS, types_of
 from lmjax.data.triples import query_of, tokens_of
@@ -24,6 +25,7 @@ from lmjax.generate.captions import tell_captions
 from lmjax.generate.embed import padded_inputs, read_rows
 from lmjax.generate.middles import read_middles
 from lmjax.generate.passages import answer_said, read_answers
+from lmjax.generate.preferences import read_preferences
 from lmjax.generate.targets import tell_targets
 from lmjax.objectives.config import ObjectiveConfig
 from lmjax.objectives.table import objective_of
@@ -285,6 +287,14 @@ ANSWERS: Mapping[str, Answer] = {
         read=read_captions,
         said=lambda caption, classes, path: caption,
         more=lambda caption, classes, path: {},
+        written=str,
+        loss=None,
+    ),
+    'preferred': Answer(
+        name='preferred',
+        read=read_preferences,
+        said=lambda nats, classes, text: FIRST_ANSWER if nats[0] > nats[1] else 'second',
+        more=lambda nats, classes, text: {'nats': list(nats)},
         written=str,
         loss=None,
     ),

@@ -40,6 +40,7 @@ def with_start(config: Config, init_from: str, *, begun: bool) -> tuple[Config, 
     Raises:
       UsageError: there are no parameters, or no network to adapt is named.
     """
+    config = with_reference(config, config.adapt.base or init_from)
     if not config.adapt.kind:
         if not begun:
             check_start(init_from, config.data)
@@ -50,6 +51,17 @@ def with_start(config: Config, init_from: str, *, begun: bool) -> tuple[Config, 
     require(init_from in ('', base), 'adapt.base', base, remedy)
     check_start(base, config.data, field='adapt.base')
     return dataclasses.replace(config, adapt=dataclasses.replace(config.adapt, base=base)), base
+
+
+def with_reference(config: Config, start: str) -> Config:
+    """The config, whose reference is what the run starts from where it needs one and names none."""
+    from lmjax.objectives.preference import PREFERENCES
+
+    objective = config.objective
+    needs = objective.kind == 'prefer' and objective.preference in PREFERENCES and PREFERENCES[objective.preference].refers
+    if objective.teacher or not needs:
+        return config
+    return dataclasses.replace(config, objective=dataclasses.replace(objective, teacher=start))
 
 
 def given_tokenizer(data: DataConfig, *, workdir: str = '', init_from: str = '') -> Tokenizer | None:

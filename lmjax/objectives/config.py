@@ -18,6 +18,8 @@ class ObjectiveConfig:
     )
     span_length: float = 3.0  # spans, denoise: tokens in a hidden span, on average
     infill_rate: float = 0.5  # infill: share of rows whose middle stands last (Bavarian et al. 2022, section 4.1)
+    preference: str = 'dpo'  # prefer: a row of PREFERENCES: dpo, ipo, orpo
+    beta: float = 0.1  # prefer: how strongly dpo and ipo hold to the reference; of orpo the weight of the odds
     shuffle_sentences: bool = True  # denoise: the source's sentences stand in random order
     z_loss: float = 0.0  # weight of log(Z)^2 (PaLM, Chowdhery et al. 2022, section 5)
     classes: tuple[str, ...] = ()  # classify, multilabel, tag: their names; empty: those of the training text
@@ -28,7 +30,9 @@ class ObjectiveConfig:
     drop_tokens: float = 0.0  # classify, multilabel, regress, contrastive: share of a text's tokens that training leaves out
     swap_tokens: float = 0.0  # the same: share of tokens that training swaps with a neighbour
     temperature: float = 0.05  # contrastive, match: cosines are divided by it
-    teacher: str = free('')  # distill: a run's folder, hf:DIR, hf:NAME or gguf:FILE; it may move, but stays the same network
+    # distill, and the reference of prefer, where empty is what the run starts from: a run's folder, hf:DIR, hf:NAME or
+    # gguf:FILE; it may move, but stays the same network
+    teacher: str = free('')
     reads: str = 'causal'  # distill: the row of OBJECTIVES by which both read a text: causal, masked, prefix, spans, ...
     soft_weight: float = 0.5  # distill: of the teacher's distribution; the rest is the text's. 0: the text alone
     soft_temperature: float = 2.0  # distill: logits of both are divided by it

@@ -18,6 +18,7 @@ from lmjax.objectives import (
     link,
     matching,
     multilabel,
+    preference,
     regression,
     tagging,
 )
@@ -41,6 +42,7 @@ class Objective(NamedTuple):
     scalars: tuple[str, ...] = ()  # fields of its config that a study may vary: in hparams, where they are not 0
     settings: tuple[str, ...] = ()  # fields of its config that the loss takes by name
     taught: bool = False  # the loss takes a `teacher`, and scores a text as the row does that objective.reads names
+    judged: bool = False  # the loss takes a `teacher` if there is one, in evaluation too
     scores: tuple[str, ...] = ('loss_nats', 'accuracy')  # by which its evaluations can be compared
     # an evaluation's sums (and their `weight`), what it kept of each row -> what it reports, where rows or words are scored;
     # None: tokens are, each given others
@@ -150,6 +152,18 @@ OBJECTIVES = {
     'complete': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='middle'),
     'caption': Objective(
         likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal', 'prefixed'), labels='caption'
+    ),
+    'prefer': Objective(
+        preference.loss,
+        separable=True,
+        in_order=False,
+        needs=('trainable', 'causal'),
+        labels='preferred',
+        scalars=('beta',),
+        settings=('preference',),
+        judged=True,
+        scores=preference.SCORES,
+        report=preference.report,
     ),
     'distill': Objective(
         distillation.loss,

@@ -11,21 +11,26 @@ import numpy as np
 
 from lmjax.objectives.table import Objective
 from lmjax.parallel.compiler import compiler_options
-from lmjax.types import Batch, HParams, Model, Tree
+from lmjax.types import Batch, HParams, Model, Teacher, Tree
 
 
-def make_eval_step(model: Model, objective: Objective, hparams: HParams) -> Callable[..., tuple[Any, Any]]:
+def make_eval_step(
+    model: Model, objective: Objective, hparams: HParams, teacher: Teacher | None = None
+) -> Callable[..., tuple[Any, Any]]:
     """A compiled `(params, batch, cache) -> (sums, cache)`; sums are the objective's but `loss`, and their `weight`.
 
-    What is `kept` of each row, where anything is, is no sum.
+    What is `kept` of each row, where anything is, is no sum. A teacher is asked where the objective is judged by one.
     """
+    judge = teacher if objective.judged else None
 
-    def eval_step(params: Tree, batch: Batch, cache: Tree) -> tuple[dict[str, Any], Tree]:
-        _, (weight, sums, after) = objective.loss(model, params, batch, hparams, None, cache)
+    def eval_step(params: Tree, batch: Batch, cache: Tree, taught: Tree) -> tuple[dict[str, Any], Tree]:
+        given = {'teacher': judge._replace(params=taught)} if judge else {}
+        _, (weight, sums, after) = objective.loss(model, params, batch, hparams, None, cache, **given)
         kept = {name: value for name, value in sums.items() if name != 'loss'} | {'weight': weight}
         return kept, after if cache is not None else None
 
-    return jax.jit(eval_step, compiler_options=compiler_options())
+    compiled, taught = jax.jit(eval_step, compiler_options=compiler_options()), judge and judge.params
+    return lambda params, batch, cache: compiled(params, batch, cache, taught)
 
 
 def evaluate(

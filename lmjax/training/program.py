@@ -42,6 +42,7 @@ class Program(NamedTuple):
     like: TrainState  # shapes, types and shardings, to restore into
     whole: Callable[[Tree], Tree]  # what is learned -> parameters of `model`
     digests: Mapping[str, str]  # of the parameters of other networks: `teacher`, `base`
+    teacher: Teacher | None  # whose parameters lie over the mesh
 
 
 def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, base: Tree = None) -> Program:
@@ -79,7 +80,6 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, ba
     )
     fresh = jax.jit(init, out_shardings=places)
     place = partial(shard_batch, mesh=mesh)
-    others = {'teacher': None if teacher is None else teacher.params, 'base': base}
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
     def compile_step(width: int) -> None:
@@ -102,7 +102,8 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, ba
         place=place,
         like=like,
         whole=(lambda params: params) if base is None else whole_of(config, model, kept),
-        digests={name: digest_of(params) for name, params in others.items() if params is not None},
+        digests=_digests(teacher=teacher and teacher.params, base=base),
+        teacher=teacher and teacher._replace(params=taught),
     )
 
 
@@ -141,6 +142,11 @@ def whole_of(config: Config, model: Model, kept: Tree) -> Callable[[Tree], Tree]
     """A function: what was learned beside `kept` -> the parameters of the whole network."""
     join = jax.jit(lambda params, kept: merged(kept, params, model.axes, config.adapt))
     return lambda params: join(params, kept)
+
+
+def _digests(**params: Tree) -> dict[str, str]:
+    """The digest of each tree that there is."""
+    return {name: digest_of(tree) for name, tree in params.items() if tree is not None}
 
 
 def _placed(model: Model, params: Tree, mesh: jax.sharding.Mesh) -> Tree:

@@ -19,11 +19,19 @@ from lmjax.objectives.table import OBJECTIVES, objective_of
 from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.training.state import hparams_of, scored_part
-from lmjax.types import Model, Tree
+from lmjax.types import Model, Teacher, Tree
 
 
 def rescore(
-    config: Config, model: Model, params: Tree, tokenizer: Any, *, text: str | None, source: str, stride: int
+    config: Config,
+    model: Model,
+    params: Tree,
+    tokenizer: Any,
+    *,
+    text: str | None,
+    source: str,
+    stride: int,
+    teacher: Teacher | None = None,
 ) -> dict[str, Any]:
     """One record of scores; see `lmjax.training.evaluation.evaluate` for its fields.
 
@@ -67,7 +75,7 @@ def rescore(
         corrupt=tokens_corruption(config.objective, tokenizer),
     )
     cache = model.init_cache(params, rows, 0) if carry else None
-    step = make_eval_step(model, objective, hparams_of(config))
+    step = make_eval_step(model, objective, hparams_of(config), teacher)
     found = evaluate(step, params, batches, tokenizer=tokenizer, objective=objective, cache=cache)
     if not found.get('tokens', found.get('texts')):
         unit = 'tokens' if 'tokens' in found else f'windows of {seq_len} tokens'
@@ -107,8 +115,9 @@ def what_is_told(config: Config, source: str = '') -> str:
     return told
 
 
-GIVEN = {'said': 'instruct', 'middle': 'complete'}  # kind of labels -> who reads text of which a part is told
-GOES_ON = ('causal', 'infill', *GIVEN.values())  # rows of networks that go on with any text
+# kind of labels -> who reads text of which a part is told, and how it is laid out
+GIVEN = {'said': ('instruct', 'packed'), 'middle': ('complete', 'packed'), 'preferred': ('prefer', 'documents')}
+GOES_ON = ('causal', 'infill', *(kind for kind, _ in GIVEN.values()))  # rows of networks that go on with any text
 
 
 def _reading(config: Config, text: str | None, source: str) -> Config:
@@ -117,7 +126,7 @@ def _reading(config: Config, text: str | None, source: str) -> Config:
     if config.objective.kind not in GOES_ON or told == objective_of(config.objective).labels != '':
         return config
     if told in GIVEN:
-        return _as_read(config, GIVEN[told], 'packed')
+        return _as_read(config, *GIVEN[told])
     plain = text is not None or (bool(source) and not told)
     return _as_read(config, 'causal', 'windows') if plain and config.objective.kind != 'causal' else config
 

@@ -209,7 +209,7 @@ def _by_gradient(
         checkpoints,
         log,
         Progress(config.train.steps, start=int(state.step)),
-        Scorer(config, corpus, program.model, past, program.whole),
+        Scorer(config, corpus, program.model, past, program.whole, program.teacher),
         Profile(profile, workdir),
     )
     try:

@@ -13,7 +13,7 @@ from lmjax.training.config import Config
 from lmjax.training.evaluation import evaluate, make_eval_step
 from lmjax.training.scores import badness
 from lmjax.training.state import TrainState, hparams_of, scored_part
-from lmjax.types import Model, Tree
+from lmjax.types import Model, Teacher, Tree
 
 
 def scored_params(state: TrainState) -> Tree:
@@ -34,10 +34,11 @@ class Scorer:
         model: Model,
         records: list[dict[str, Any]] | None = None,
         whole: Callable[[Tree], Tree] = lambda params: params,
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.corpus, self.model, self.whole = config, corpus, model, whole
         self.objective = objective_of(config.objective)
-        self.eval_step = make_eval_step(model, self.objective, hparams_of(config))
+        self.eval_step = make_eval_step(model, self.objective, hparams_of(config), teacher)
         self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
         self._past = [self.badness(row) for row in records or [] if row.get('split') == 'valid']
 

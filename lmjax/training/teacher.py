@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmjax.config import require
+from lmjax.config import UsageError, require
 from lmjax.data.marks import reading_of
+from lmjax.data.parallel_text import with_separator
 from lmjax.models import build
 from lmjax.models.params import hidden_width
 from lmjax.objectives.table import OBJECTIVES
@@ -19,6 +21,28 @@ from lmjax.types import Teacher, Tree
 
 if TYPE_CHECKING:
     from lmjax.data.tokenizers import Tokenizer
+
+
+def load_teacher(config: Config, load: Callable[[str], Any]) -> Any:
+    """The run that `objective.teacher` names, which `load` gives. Raises UsageError that says so where it cannot be had."""
+    name = config.objective.teacher
+    try:
+        found = load(name)
+    except FileNotFoundError:
+        remedy = "there is no such folder; name a run's, hf:DIR, hf:NAME or gguf:FILE, and keep it until the run is complete"
+        raise UsageError(f'objective.teacher={name!r}: {remedy}') from None
+    except UsageError as error:
+        raise UsageError(f'objective.teacher={name!r}: cannot be loaded: {error}') from error
+    require(found.tokenizer is not None, 'objective.teacher', name, 'has no tokenizer to read with; add its tokenizer.json')
+    is_paired = config.objective.reads == 'seq2seq'
+    return dataclasses.replace(found, tokenizer=with_separator(found.tokenizer)) if is_paired else found
+
+
+def as_teacher(found: Any, config: Config, tokenizer: Tokenizer) -> Teacher:
+    """A loaded run for one of another config to learn from. Raises UsageError where it cannot."""
+    teacher, told = Teacher(found.model, found.params), {'teacher_config': found.config, 'teacher_tokenizer': found.tokenizer}
+    check_teacher(config, tokenizer, teacher, context=found.context, **told)
+    return teacher
 
 
 def check_teacher(
@@ -41,7 +65,11 @@ def check_teacher(
     objective, name = config.objective, config.objective.teacher
     remedy = f"its tokens are not those of objective.teacher={name!r}; set data.tokenizer='teacher' to use these"
     require(teacher_tokenizer.digest == tokenizer.digest, 'data.tokenizer', config.data.tokenizer, remedy)
-    _check_reading(config, teacher, teacher_config)
+    if objective.kind == 'prefer':
+        remedy = 'goes on with no text; name a network that reads from left to right'
+        require(teacher.model.traits.causal and not teacher.model.traits.sourced, 'objective.teacher', name, remedy)
+    else:
+        _check_reading(config, teacher, teacher_config)
     remedy = f'objective.teacher={name!r} reads {context} tokens at once; use {context} or less'
     require(context is None or config.data.seq_len <= context, 'data.seq_len', config.data.seq_len, remedy)
     if objective.hidden:

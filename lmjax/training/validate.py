@@ -22,6 +22,7 @@ from lmjax.data.tokenizers import expected_vocabulary, tokenizer_class
 from lmjax.generate.middles import room_beside
 from lmjax.generate.sampling import validate as validate_sampling
 from lmjax.objectives.distillation import HIDDEN_LOSSES
+from lmjax.objectives.preference import PREFERENCES
 from lmjax.objectives.table import OBJECTIVES, Objective, objective_of
 from lmjax.ops.pooling import POOLINGS
 from lmjax.optim.config import validate as validate_optim
@@ -149,7 +150,7 @@ def _validate_labelled(config: Config, labels: str) -> None:
         require(not found, 'data.source', data.source, remedy)
         return
     require(found == labels, 'data.source', data.source, f'{who} needs labels of its kind; use {LABELS[labels].written}')
-    layouts = ('documents', 'packed') if LABELS[labels].bounded and not LABELS[labels].framed else ('documents',)
+    layouts = ('documents', 'packed') if LABELS[labels].packs else ('documents',)
     require(
         data.layout in layouts, 'data.layout', data.layout, f'{who} reads whole texts; use {" or ".join(map(repr, layouts))}'
     )
@@ -224,7 +225,14 @@ def _validate_batch(config: Config) -> None:
 def _validate_teacher(config: Config) -> None:
     o, data = config.objective, config.data
     is_taught = o.kind == 'distill'
-    require(is_taught == bool(o.teacher), 'objective.teacher', o.teacher, TEACHER[is_taught])
+    refers = o.kind == 'prefer' and choose(PREFERENCES, o.preference, 'objective.preference').refers
+    remedy = TEACHER[o.kind if is_taught or refers else '']
+    require((is_taught or refers) == bool(o.teacher), 'objective.teacher', o.teacher, remedy)
+    if o.kind == 'prefer':
+        require(o.beta > 0, 'objective.beta', o.beta, 'must be above 0, as 0.1')
+        smooths = PREFERENCES[o.preference].smooths
+        remedy = f'objective.preference={o.preference!r} has none; set it to 0, or choose dpo'
+        require(smooths or not o.label_smoothing, 'objective.label_smoothing', o.label_smoothing, remedy)
     takes = data.tokenizer == 'teacher'
     require(is_taught or not takes, 'data.tokenizer', data.tokenizer, "goes with objective.kind='distill'; choose bpe or byte")
     for field in ('vocab_size', 'specials', 'sentinels'):
@@ -239,9 +247,10 @@ def _validate_teacher(config: Config) -> None:
     require(not config.train.carry, 'train.carry', config.train.carry, remedy)
 
 
-TEACHER = {  # whether the objective has one -> what is wrong with the name
-    True: "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
-    False: "is read by objective.kind='distill' alone; choose that, or leave it out",
+TEACHER = {  # the objective that has one -> what is wrong with the name
+    'distill': "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
+    'prefer': 'these preferences hold to a network; name what the run starts from by --init, or choose preference=orpo',
+    '': "is read by objective.kind='distill', and by 'prefer' with dpo or ipo; choose one, or leave it out",
 }
 
 

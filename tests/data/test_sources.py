@@ -216,6 +216,7 @@ def test_every_source_is_reached_by_its_name():
         'triples',
         'answers',
         'infill',
+        'preferred',
         'pictures',
         'sounds',
     }
