@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def main(_: Sequence[str]) -> int:
     require(bool(_PAIRS.value) != bool(_WORKDIR.value), '--pairs', _PAIRS.value, 'ask by --workdir, or make --pairs')
     texts, labels = chosen(*cli.labelled_texts('data', _DATA.value))
     if _PAIRS.value:
-        rows = list(pairs(texts, labels, _HYPOTHESIS.value))
+        rows = pairs(texts, labels, _HYPOTHESIS.value)
         cli.write_rows('pairs', _PAIRS.value, rows)
         print(json.dumps({'pairs': len(rows), 'classes': sorted(set(labels))}))
         return 0
@@ -71,14 +71,17 @@ def chosen(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list
     return [text for text, _ in rows], [label for _, label in rows]
 
 
-def pairs(texts: Sequence[str], labels: Sequence[str], hypothesis: str, *, seed: int = 0) -> Iterator[dict[str, str]]:
-    """Each text with the hypothesis of its class, and with that of another, all as likely."""
+def pairs(texts: Sequence[str], labels: Sequence[str], hypothesis: str, *, seed: int = 0) -> list[dict[str, str]]:
+    """Each text with the hypothesis of its class, and with that of another, all as likely; in random order."""
     draw, classes = random.Random(seed), sorted(set(labels))
     said = dict(zip(classes, hypotheses(hypothesis, classes), strict=True))
+    rows = []
     for text, label in zip(texts, labels, strict=True):
         other = draw.choice([one for one in classes if one != label])
-        yield {'premise': text, 'hypothesis': said[label], 'label': 'entailment'}
-        yield {'premise': text, 'hypothesis': said[other], 'label': 'other'}
+        rows.append({'premise': text, 'hypothesis': said[label], 'label': 'entailment'})
+        rows.append({'premise': text, 'hypothesis': said[other], 'label': 'other'})
+    draw.shuffle(rows)
+    return rows
 
 
 def described(

@@ -54,13 +54,18 @@ def with_start(config: Config, init_from: str, *, begun: bool) -> tuple[Config, 
 
 
 def with_reference(config: Config, start: str) -> Config:
-    """The config, whose reference is what the run starts from where it needs one and names none."""
+    """The config, whose reference is what the run starts from where it needs one and names none.
+
+    Raises UsageError where it starts from nothing.
+    """
     from lmjax.objectives.preference import PREFERENCES
 
     objective = config.objective
     needs = objective.kind == 'prefer' and objective.preference in PREFERENCES and PREFERENCES[objective.preference].refers
     if objective.teacher or not needs:
         return config
+    remedy = 'holds to the network that it starts from; name that with --init, or choose orpo'
+    require(bool(start), 'objective.preference', objective.preference, remedy)
     return dataclasses.replace(config, objective=dataclasses.replace(objective, teacher=start))
 
 

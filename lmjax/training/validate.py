@@ -226,8 +226,7 @@ def _validate_teacher(config: Config) -> None:
     o, data = config.objective, config.data
     is_taught = o.kind == 'distill'
     refers = o.kind == 'prefer' and choose(PREFERENCES, o.preference, 'objective.preference').refers
-    remedy = TEACHER[o.kind if is_taught or refers else '']
-    require((is_taught or refers) == bool(o.teacher), 'objective.teacher', o.teacher, remedy)
+    require(refers or is_taught == bool(o.teacher), 'objective.teacher', o.teacher, TEACHER[is_taught])
     if o.kind == 'prefer':
         require(o.beta > 0, 'objective.beta', o.beta, 'must be above 0, as 0.1')
         smooths = PREFERENCES[o.preference].smooths
@@ -247,10 +246,9 @@ def _validate_teacher(config: Config) -> None:
     require(not config.train.carry, 'train.carry', config.train.carry, remedy)
 
 
-TEACHER = {  # the objective that has one -> what is wrong with the name
-    'distill': "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
-    'prefer': 'these preferences hold to a network; name what the run starts from by --init, or choose preference=orpo',
-    '': "is read by objective.kind='distill', and by 'prefer' with dpo or ipo; choose one, or leave it out",
+TEACHER = {  # whether the objective is taught -> what is wrong with the name
+    True: "objective.kind='distill' learns from a network; name a run's folder, hf:DIR, hf:NAME or gguf:FILE",
+    False: "is read by objective.kind='distill', and by 'prefer' with dpo or ipo; choose one, or leave it out",
 }
 
 

@@ -58,9 +58,10 @@ def test_pairs_are_made_and_classes_are_asked_for(tmp_path):
         ['--data=text:x', '--workdir=x'],
     )
     assert json.loads(made) == {'pairs': 32, 'classes': ['food', 'old_cars', 'sport']}
-    first, second = rows(pairs)[:2]
-    assert first == {'premise': '0 on old cars', 'hypothesis': 'This is about old cars.', 'label': 'entailment'}
-    assert (second['premise'], second['label']) == ('0 on old cars', 'other')
+    right, wrong = ([row for row in rows(pairs) if row['label'] == label] for label in ('entailment', 'other'))
+    assert {'premise': '0 on old cars', 'hypothesis': 'This is about old cars.', 'label': 'entailment'} in right
+    assert sorted(row['premise'] for row in right) == sorted(row['premise'] for row in wrong)
+    assert 3 < sum(row['label'] == 'other' for row in rows(pairs)[::2]) < 13  # no label has the even rows to itself
     wrong = {row['hypothesis'] for row in rows(pairs) if row['label'] == 'other' and row['premise'].endswith('old cars')}
     assert wrong == {'This is about food.', 'This is about sport.'}
     assert said.startswith('accuracy 0.9375 (')

@@ -138,12 +138,6 @@ def test_what_is_adapted_is_the_reference(folder, tmp_path):
     ('section', 'name', 'value', 'message'),
     [
         ('objective', 'preference', 'kto', r"objective\.preference='kto': no such choice; choose one of: dpo, ipo"),
-        (
-            'objective',
-            'teacher',
-            '',
-            r"objective\.teacher='': these preferences hold to a network; name what the run",
-        ),
         ('objective', 'beta', 0.0, r'objective\.beta=0\.0: must be above 0'),
         ('data', 'layout', 'packed', r"data\.layout='packed': .* use 'documents'"),
         ('data', 'source', 'labelled:x', r'needs labels of its kind; use preferred:GLOB#PROMPT,CHOSEN,REJECTED'),
@@ -155,6 +149,15 @@ def test_what_cannot_be_is_refused(folder, section, name, value, message):
     setattr(getattr(config, section), name, value)
     with pytest.raises(UsageError, match=message):
         validate(config)
+
+
+def test_a_reference_is_asked_for_where_the_run_starts_from_nothing(folder, tmp_path):
+    config = config_of(folder)
+    config.model, config.data.tokenizer = NETWORKS['lstm'], 'byte'
+    with pytest.raises(
+        UsageError, match=r"objective\.preference='dpo': holds to the network that it starts from"
+    ):
+        learn(config, tmp_path / 'run', '')
 
 
 def test_settings_that_a_preference_lacks_are_refused(folder):
