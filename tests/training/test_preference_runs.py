@@ -154,9 +154,7 @@ def test_what_cannot_be_is_refused(folder, section, name, value, message):
 def test_a_reference_is_asked_for_where_the_run_starts_from_nothing(folder, tmp_path):
     config = config_of(folder)
     config.model, config.data.tokenizer = NETWORKS['lstm'], 'byte'
-    with pytest.raises(
-        UsageError, match=r"objective\.preference='dpo': holds to the network that it starts from"
-    ):
+    with pytest.raises(UsageError, match=r"^objective\.preference='dpo': holds to the network that it starts from"):
         learn(config, tmp_path / 'run', '')
 
 
