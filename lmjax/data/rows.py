@@ -7,8 +7,10 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from lmjax.data.columnar import array_records, arrow_records, described_by, files_of_folder, parquet_records
 from lmjax.data.sources import (
     Share,
     Source,
@@ -58,7 +60,7 @@ def open_rows(
         wanted = 'two columns' if counts[0] == 2 else 'a column'
         raise bad_source(name, f'{",".join(names)!r} does not name {wanted}', f'put {default.upper()} after #{more}')
     shown, label = (names[:-1], names[-1]) if has_label else (names, '')
-    paths = matching_files(name, pattern)
+    paths = row_files(name, pattern)
     for path in paths:
         check_columns(name, path, names)
 
@@ -69,7 +71,8 @@ def open_rows(
     def find(is_wanted: Callable[[str], bool]) -> str:
         return next((place for found, place in placed() if found is not None and is_wanted(found)), '')
 
-    digest = hashlib.sha256(f'{digest_files(name, paths)} {kind} {names} {chosen}'.encode()).hexdigest()
+    content = digest_files(name, [*paths, *described_by(paths)])
+    digest = hashlib.sha256(f'{content} {kind} {names} {chosen}'.encode()).hexdigest()
     provenance = f'{len(paths)} files of texts, columns {", ".join(names)}' + (f', rows {written[1:]}' if written else '')
     how = {'interleaved': True, 'labels': kind, 'two': is_two(name), 'find': find}
     return Source(name, lambda: (found for found, _ in placed()), digest, provenance, **how)  # type: ignore[arg-type]
@@ -82,29 +85,43 @@ def chosen_rows(name: str, paths: Sequence[str], share: Share) -> Iterator[Row]:
 
 
 def read_rows(name: str, path: str) -> Iterator[Row]:
-    """The rows of a file."""
-    ending, content = os.path.splitext(path)[1], read_text(name, path)
-    if ending in DELIMITERS:
-        table = csv.DictReader(io.StringIO(content, newline=''), delimiter=DELIMITERS[ending], strict=True)
-        try:
-            yield from (Row(row, f'{path}:{table.line_num}') for row in table)
-        except csv.Error as error:
-            raise bad_source(name, f'{path} is no table ({error})', 'mend its quotes, or name .jsonl files') from None
-    elif ending in CONLL:
-        yield from conll_rows(path, content)
-    else:
-        lines = enumerate(content.split('\n'), start=1)
-        yield from (Row(json_record(line.encode()), f'{path}:{number}') for number, line in lines if line.strip())
+    """The rows of a file, by its ending: JSON lines unless it is another of READERS."""
+    return READERS.get(ending_of(path), json_rows)(name, path)
 
 
-def conll_rows(path: str, content: str) -> Iterator[Row]:
+def ending_of(path: str) -> str:
+    """The ending of a file's name, without the number of a shard."""
+    return os.path.splitext(path)[1].partition('-')[0]
+
+
+def row_files(name: str, pattern: str) -> list[str]:
+    """The files of a pattern, or of a folder that `datasets` saved."""
+    folder = os.path.expanduser(pattern)
+    return (files_of_folder(name, folder) if os.path.isdir(folder) else []) or matching_files(name, pattern)
+
+
+def json_rows(name: str, path: str) -> Iterator[Row]:
+    lines = enumerate(read_text(name, path).split('\n'), start=1)
+    return (Row(json_record(line.encode()), f'{path}:{number}') for number, line in lines if line.strip())
+
+
+def table_rows(name: str, path: str) -> Iterator[Row]:
+    content, delimiter = io.StringIO(read_text(name, path), newline=''), DELIMITERS[ending_of(path)]
+    table = csv.DictReader(content, delimiter=delimiter, strict=True)
+    try:
+        yield from (Row(row, f'{path}:{table.line_num}') for row in table)
+    except csv.Error as error:
+        raise bad_source(name, f'{path} is no table ({error})', 'mend its quotes, or name .jsonl files') from None
+
+
+def conll_rows(name: str, path: str) -> Iterator[Row]:
     """The sentences of a file of a word a line, with an empty line between them; each column is a list.
 
     Columns are named by their number from 1 and from the end (-1), in .conllu by name too. Comments, -DOCSTART-, and the lines
     of CoNLL-U that are no words (1-2, 1.1) are left out (Buchholz and Marsi 2006; Nivre et al. 2020).
     """
     united, begun, words = path.endswith('.conllu'), 0, []
-    for number, line in enumerate([*content.split('\n'), ''], start=1):
+    for number, line in enumerate([*read_text(name, path).split('\n'), ''], start=1):
         cells = line.rstrip('\r').split('\t' if united else None)
         if any(cells):
             if not (line.startswith('-DOCSTART-') or (united and (line.startswith('#') or not cells[0].isdigit()))):
@@ -113,6 +130,20 @@ def conll_rows(path: str, content: str) -> Iterator[Row]:
         elif words:
             yield Row(columns_of(words, CONLLU if united else ()), f'{path}:{begun}')
             begun, words = 0, []
+
+
+def numbered_rows(records: Callable[[str, str], Iterator[dict[str, object]]], name: str, path: str) -> Iterator[Row]:
+    return (Row(record, f'{path}:{number}') for number, record in enumerate(records(name, path), start=1))
+
+
+# ending -> (name of the source, path) -> its rows
+READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
+    **dict.fromkeys(DELIMITERS, table_rows),
+    **dict.fromkeys(CONLL, conll_rows),
+    '.parquet': partial(numbered_rows, parquet_records),
+    '.arrow': partial(numbered_rows, arrow_records),
+    '.array_record': partial(numbered_rows, array_records),
+}
 
 
 def is_conll(argument: str) -> bool:

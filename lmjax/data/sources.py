@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import json
 import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from lmjax.config import UsageError, choose, require
@@ -247,13 +248,15 @@ def open_jsonl(name: str, argument: str) -> Source:
         raise bad_source(
             name, f'{",".join(fields)!r} names neither a field nor two', 'put FIELD or SOURCE_FIELD,TARGET_FIELD after #'
         )
-    paths = matching_files(name, pattern)
+    from lmjax.data.rows import row_files
+
+    paths = row_files(name, pattern)
     for one in fields:
         check_field(name, paths, one)
 
     def documents() -> Iterator[str | None]:
-        rows = (line for path in paths for line in json_lines(path))
-        return (json_field(line, *fields) for number, line in enumerate(rows) if number in share)
+        rows = (record for path in paths for record in records_of(name, path))
+        return (field_of(record, *fields) for number, record in enumerate(rows) if number in share)
 
     named = ','.join(fields) + (f' {share}' if written else '')
     digest = hashlib.sha256(f'{digest_files(name, paths)} {named}'.encode()).hexdigest()
@@ -296,10 +299,15 @@ def check_pairs(name: str, paths: list[str]) -> None:
     raise bad_source(name, f'no line is SOURCE<TAB>TARGET (they have {found} columns)', remedy)
 
 
-def json_lines(path: str) -> Iterator[bytes]:
-    """The lines of a file that are not empty."""
+def records_of(name: str, path: str) -> Iterator[dict[str, object]]:
+    """What a file has in each row: JSON lines, unless its ending is of another kind of table."""
+    from lmjax.data.rows import READERS, ending_of
+
+    if ending_of(path) in READERS:
+        yield from (row.values for row in READERS[ending_of(path)](name, path))
+        return
     with open(path, 'rb') as file:
-        yield from (line for line in file if line.strip())
+        yield from (json_record(line) for line in file if line.strip())
 
 
 def json_record(line: bytes) -> dict[str, object]:
@@ -311,9 +319,8 @@ def json_record(line: bytes) -> dict[str, object]:
     return record if isinstance(record, dict) else {}
 
 
-def json_field(line: bytes, field: str, target: str = '') -> str | None:
+def field_of(record: Mapping[str, object], field: str, target: str = '') -> str | None:
     """The text in a field, or the pair of those in two."""
-    record = json_record(line)
     if target:
         return join_pair(record.get(field), record.get(target))
     text = record.get(field)
@@ -324,12 +331,10 @@ def check_field(name: str, paths: list[str], field: str) -> None:
     """Raises UsageError unless one of the first thousand rows has the field as a string."""
     fields: dict[str, None] = {}
     for path in paths:
-        with open(path, 'rb') as file:
-            for _, line in zip(range(1000), file, strict=False):
-                record = json_record(line)
-                if isinstance(record.get(field), str):
-                    return
-                fields.update(dict.fromkeys(key for key, value in record.items() if isinstance(value, str)))
+        for record in itertools.islice(records_of(name, path), 1000):
+            if isinstance(record.get(field), str):
+                return
+            fields.update(dict.fromkeys(key for key, value in record.items() if isinstance(value, str)))
     if not fields:
         raise bad_source(name, 'no row is a JSON object with a string in it', 'write one object a line, as UTF-8')
     raise bad_source(name, f'no row has text in the field {field!r}', f'put one of {", ".join(fields)} after #')

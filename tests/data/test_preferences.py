@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from lmjax import ObjectiveConfig, UsageError
+from lmjax import DataConfig, ObjectiveConfig, UsageError
 from lmjax.data.chat import Chat
+from lmjax.data.corpus import prepare
 from lmjax.data.corruptions import tokens_corruption
-from lmjax.data.loader import eval_batches
+from lmjax.data.loader import batch_at, eval_batches
 from lmjax.data.preferences import encode_preferred, encode_sides, parts_of, plain_parts
 from lmjax.data.sources import open_source
 from lmjax.data.store import memory_store
@@ -106,11 +107,31 @@ def test_a_batch_has_both_sides_apart():
     assert sorted(batch.weights[:, 0].tolist()) == [0, 1, 1]
     assert batch.targets.shape == batch.weights.shape == (3, 1)
     padding = int(np.argmin(batch.weights[:, 0]))
-    assert not (batch.inputs.segments[padding].any() or batch.labels[padding].any())
+    assert not batch.inputs.segments[padding].any()
+    assert not batch.labels[padding].any()
+
+
+def test_a_store_has_full_rows_and_nothing_between_them(tmp_path):
+    rows = [{'prompt': f'{n:09}', 'chosen': 'a', 'rejected': 'b'} for n in range(20)]
+    (tmp_path / 'rows.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    data = DataConfig(
+        source=f'preferred:{tmp_path}/rows.jsonl',
+        tokenizer='byte',
+        seq_len=12,
+        layout='documents',
+        cache_dir=str(tmp_path / 'c'),
+    )
+    store = prepare(data).train
+    assert store.separator_id is None
+    assert set(np.diff(store.doc_offsets).tolist()) == {12}
+    corrupt = tokens_corruption(ObjectiveConfig(kind='prefer'), BYTES)
+    batch = batch_at(store, data, 0, seed=0, batch_size=4, corrupt=corrupt)
+    assert (batch.weights == 1).all()
+    assert {read(row) for row in batch.inputs.ids} <= {f'{n:09}'[-4:] + 'a.' + f'{n:09}'[-4:] + 'b.' for n in range(20)}
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(UsageError, match="chosen='abc': and the other have 8 tokens, too many for data.seq_len=9; use 10 or"):
+    with pytest.raises(UsageError, match=r"chosen='abc': and the other have 8 tokens, too many for data\.seq_len=9; use 10 or"):
         encode_sides([pair('x', 'abc', 'def')], BYTES, seq_len=9)
     with pytest.raises(UsageError, match="needs a token for 'end'"):
         encode_sides([pair('x', 'a', 'b')], CharTokenizer('abx'), seq_len=9)

@@ -5,7 +5,7 @@ import random
 
 from experiments.make_preferences import NEAR, first_line, pairs
 
-LINES = [(f'def f{n}(x)', 'Tells a thing' + '!' * (n // 2)) for n in range(100)]
+LINES = [(f'def f{n}(x)', f'Tells a thing{"!" * (n // 2)}{chr(97 + 7 * n % 26)}') for n in range(100)]
 
 
 def test_the_first_line_of_a_docstring_is_read():
@@ -24,6 +24,7 @@ def test_each_line_has_another_of_about_its_length():
     for row in rows:
         assert row['prompt'] == f'{firsts[row["chosen"]]}:\n    """'
         assert row['text'] == row['prompt'] + row['chosen']
-        assert 0 < abs(len(row['chosen']) - len(row['rejected'])) <= NEAR // 2
+        assert abs(len(row['chosen']) - len(row['rejected'])) <= NEAR // 4
+        assert row['chosen'] != row['rejected']
     assert [row['chosen'] for row in rows] != sorted(row['chosen'] for row in rows)
     assert pairs(LINES, random.Random(0)) == rows
