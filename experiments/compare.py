@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,33 +22,21 @@ from experiments import cli
 from lmjax.config import UsageError, choose
 from lmjax.study.statistics import bootstrap_mean, mean_interval, paired_difference, run_scores
 from lmjax.study.text_scores import TEXT_SCORES
+from lmjax.study.told_scores import TOLD_SCORES, finish_of, statistics_of
 
 _FIRST = flags.DEFINE_string('first', '', "Files of predictions, one a run, as 'a*.jsonl'.")
 _SECOND = flags.DEFINE_string('second', '', 'Those to compare with; leave it out to see the first alone.')
 _SCORE = flags.DEFINE_string(
     'score',
     'accuracy',
-    'A row of SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats; or of TEXT_SCORES, '
+    'A row of TOLD_SCORES: accuracy (of whole answers), words (the share of tags that are right), loss_nats, macro_f1, mcc, '
+    'micro_f1 (of several classes), span_f1, squared_error, pearson; or of TEXT_SCORES, '
     'where texts are told: bleu, chrf, rouge1, rouge2, rougeL, exact, em, f1, wer, cer.',
 )
 
 
-def share_of_words(row: dict[str, Any]) -> float:
-    """How many words of a text have the right tag."""
-    if not (isinstance(row['told'], list) and row['label']):
-        raise TypeError('no tags of words')
-    return float(np.mean([told == label for told, label in zip(row['told'], row['label'], strict=True)]))
-
-
-SCORES: dict[str, Callable[[dict[str, Any]], float]] = {
-    'accuracy': lambda row: float(row['told'] == row['label']),
-    'words': share_of_words,
-    'loss_nats': lambda row: float(row['loss_nats']),
-}
-
-
 def main(_: Sequence[str]) -> int:
-    choose({**SCORES, **TEXT_SCORES}, _SCORE.value, 'score')
+    choose({**TOLD_SCORES, **TEXT_SCORES}, _SCORE.value, 'score')
     if not _FIRST.value:
         raise UsageError("--first: missing; name files of predictions, as in --first='a*.jsonl'")
     first = read_runs('first', _FIRST.value, _SCORE.value)
@@ -56,17 +44,12 @@ def main(_: Sequence[str]) -> int:
     if _SECOND.value:
         second = read_runs('second', _SECOND.value, _SCORE.value, texts=len(first[0]))
         record['second'] = side('second', second)
-        found = paired_difference(first, second, finish=finish())
+        found = paired_difference(first, second, finish=finish_of(_SCORE.value))
         record['difference'] = found._asdict()
         said = 'no difference is shown' if found.low <= 0 <= found.high else 'the interval excludes 0'
         print(f'difference {found.said("+.4f")}: {said}')
     print(json.dumps(record))
     return 0
-
-
-def finish() -> Callable[[np.ndarray], float] | None:
-    """What makes a score of summed statistics; None where it is a mean over texts."""
-    return TEXT_SCORES[_SCORE.value].finish if _SCORE.value in TEXT_SCORES else None
 
 
 def signature(pattern: str) -> dict[str, str]:
@@ -83,15 +66,6 @@ def read_rows(path: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def scored(rows: Sequence[dict[str, Any]], score: str) -> np.ndarray:
-    """The score of each text, or its statistics."""
-    if score in SCORES:
-        return np.array([SCORES[score](row) for row in rows])
-    if not all(isinstance(row['told'], str) for row in rows):
-        raise TypeError('no text is told')
-    return TEXT_SCORES[score].statistics([row['told'] for row in rows], [row['label'] for row in rows])
-
-
 def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndarray:
     """Scores of each run (file) and text, runs x texts, or statistics, runs x texts x C.
 
@@ -103,7 +77,7 @@ def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndar
     runs = []
     for path in paths:
         try:
-            runs.append(scored(read_rows(path), score))
+            runs.append(statistics_of(score, read_rows(path)))
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f'--{flag}: {path}: these predictions have no such score ({error!r}); choose another --score'
@@ -116,7 +90,11 @@ def read_runs(flag: str, pattern: str, score: str, *, texts: int = 0) -> np.ndar
 
 def side(name: str, scores_SxN: np.ndarray) -> dict[str, Any]:
     """What the runs of one side have, printed."""
-    each, found, runs = run_scores(scores_SxN, finish()), bootstrap_mean(scores_SxN, finish=finish()), len(scores_SxN)
+    each, found, runs = (
+        run_scores(scores_SxN, finish_of(_SCORE.value)),
+        bootstrap_mean(scores_SxN, finish=finish_of(_SCORE.value)),
+        len(scores_SxN),
+    )
     over = mean_interval(each)
     spread = (
         f'; over runs {each.min():.4f} to {each.max():.4f}, their mean {over.low:.4f} to {over.high:.4f}' if runs > 1 else ''

@@ -5,7 +5,8 @@
 A loss depends on how much is read at once: runs are compared by `--seq_len` of the shortest.
 
 `--predictions=FILE` also writes what a run that reads labels or pairs says of each text of `--data`, a JSON object a line:
-`text`, `label`, `told` and, where there are any, `loss_nats` and `probabilities`.
+`text`, `label`, `told` and, where there are any, `loss_nats` and `probabilities`. Their scores are then told with 95% intervals
+too (bootstrap over texts; `experiments.compare` does that over runs as well).
 
 `--harness` runs tasks of lm-evaluation-harness on any network that goes on with text (`pip install -e '.[harness]'`):
 `python -m experiments.evaluate --harness --tasks=DIR --workdir=runs/quickstart [--limit=100] [--output=results.json]`
@@ -53,10 +54,23 @@ def main(_: Sequence[str]) -> int:
     run = lmjax.load(_WORKDIR.value, step=_STEP.value or None)
     if _HARNESS.value:
         return take_tasks(run)
-    if _PREDICTIONS.value:
-        cli.write_rows('predictions', _PREDICTIONS.value, run.tell(_DATA.value))
-    print(json.dumps(run.evaluate(source=_DATA.value, stride=_STRIDE.value, seq_len=_SEQ_LEN.value)), flush=True)
+    told = with_intervals(run) if _PREDICTIONS.value else {}
+    found = run.evaluate(source=_DATA.value, stride=_STRIDE.value, seq_len=_SEQ_LEN.value)
+    print(json.dumps({**found, **told}), flush=True)
     return 0
+
+
+def with_intervals(run: lmjax.Run) -> dict[str, dict[str, list[float]]]:
+    """Writes what is said of each text; its scores, printed, with their intervals."""
+    from lmjax.study.told_scores import REPORTED, intervals
+    from lmjax.training.rescoring import what_is_told
+
+    rows = run.tell(_DATA.value)
+    cli.write_rows('predictions', _PREDICTIONS.value, rows)
+    found = intervals(rows, REPORTED.get(what_is_told(run.config, _DATA.value), ()))
+    for score, one in found.items():
+        print(f'{score} {one.said()} of {len(rows)} texts')
+    return {'intervals': {score: [one.low, one.high] for score, one in found.items()}} if found else {}
 
 
 def refuse_mixed() -> None:

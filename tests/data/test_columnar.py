@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lmjax import UsageError
+from lmjax.data import columnar
 from lmjax.data.columnar import namer
 from lmjax.data.config import DataConfig
 from lmjax.data.corpus import prepare
@@ -45,6 +46,11 @@ def save(folder, parts, *, stream=True):
     (folder / 'dataset_info.json').write_text('{}')
     (folder / 'state.json').write_text(json.dumps({'_data_files': [{'filename': name} for name in files]}))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_at_once(monkeypatch):
+    monkeypatch.setattr(columnar, 'AT_ONCE', 8)
 
 
 @pytest.fixture(scope='module')

@@ -95,3 +95,37 @@ def test_flags_of_the_one_way_beside_the_other_are_refused(tmp_path):
         assert case['err'].startswith('error: --')
         assert case['err'].count('\n') == 1
         assert said in case['err']
+
+
+TOLD = r"""
+import json, sys
+from absl import flags
+import lmjax
+from experiments import evaluate
+
+class Told:
+    config = lmjax.Config(objective=lmjax.ObjectiveConfig(kind='classify'), data=lmjax.DataConfig(source='labelled:x'))
+    def tell(self, source):
+        assert source == 'labelled:y'
+        return [{'text': 't', 'label': a, 'told': b, 'loss_nats': 0.5} for a, b in zip('aabbab' * 5, 'aabbbb' * 5)]
+    def evaluate(self, **how):
+        return {'accuracy': 25 / 30}
+
+lmjax.load = lambda workdir, step=None: Told()
+flags.FLAGS(['x', '--workdir=w', '--data=labelled:y', f'--predictions={sys.argv[1]}'])
+sys.exit(evaluate.main([]))
+"""
+
+
+def test_predictions_are_written_and_their_scores_have_intervals(tmp_path):
+    path = tmp_path / 'told.jsonl'
+    done = subprocess.run([sys.executable, '-c', TOLD, str(path)], capture_output=True, text=True, check=True, timeout=300)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (len(rows), rows[0]) == (30, {'text': 't', 'label': 'a', 'told': 'a', 'loss_nats': 0.5})
+    *said, last = done.stdout.splitlines()
+    record = json.loads(last)
+    found = record['intervals']
+    assert record['accuracy'] == 25 / 30
+    assert list(found) == ['accuracy', 'macro_f1', 'mcc', 'loss_nats']
+    assert said[0] == f'accuracy 0.8333 ({found["accuracy"][0]:.4f} to {found["accuracy"][1]:.4f}) of 30 texts'
+    assert 0.6 < found['accuracy'][0] < 25 / 30 < found['accuracy'][1]
