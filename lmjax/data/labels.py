@@ -30,9 +30,10 @@ class Labels(NamedTuple):
     """A kind of what is told of a text."""
 
     written: str  # a source that has it
-    names: Callable[[str], list[str]]  # the names of classes in a label as it is written
-    order: Callable[[set[str]], tuple[str, ...]]  # those of the training text -> the classes
-    parse: Callable[[Sequence[str], Sequence[str]], Any]  # labels as they are written, and the names -> numbers
+    names: Callable[[str], list[str]] = lambda label: []  # the names of classes in a label as it is written
+    order: Callable[[set[str]], tuple[str, ...]] = lambda found: ()  # those of the training text -> the classes
+    # labels as they are written, and the names -> numbers
+    parse: Callable[[Sequence[str], Sequence[str]], Any] = lambda written, classes: list(written)
     encode: Callable[..., tuple[Any, Any]] | None = None  # texts, numbers, tokenizer -> ids, what is told of each
     plain: Callable[[str], str] = lambda text: text.replace(SIGN, '\n')  # what of a document's text a person reads
     fitted: tuple[str, ...] = ()  # fields of DataConfig by which texts are made to fit a row, which `encode` takes by name
@@ -171,13 +172,10 @@ def at_least_one(found: set[str]) -> tuple[str, ...]:
 LABELS = {
     'class': Labels('labelled:GLOB#TEXT,LABEL', lambda label: [label], ordered, parse_classes),
     'classes': Labels('multilabelled:GLOB#TEXT,LABELS', json.loads, at_least_one, parse_sets),
-    'number': Labels('scored:GLOB#TEXT,SCORE', lambda label: [], lambda found: (), parse_numbers),
+    'number': Labels('scored:GLOB#TEXT,SCORE', parse=parse_numbers),
     'tags': Labels('tagged:GLOB#WORDS,TAGS', lambda label: label.split(' '), ordered, parse_tags, encode=encode_tagged),
     'said': Labels(
         'chats:GLOB#MESSAGES',
-        lambda label: [],
-        lambda found: (),
-        lambda written, classes: list(written),
         encode=encode_chats,
         plain=plain_text,
         bounded=True,
@@ -186,25 +184,18 @@ LABELS = {
     'tail': Labels('triples:GLOB', ends_of, ordered, parse_tails),
     'caption': Labels(
         'pictures:GLOB#PICTURE,CAPTION or sounds:GLOB#SOUND,TRANSCRIPT',
-        lambda label: [],
-        lambda found: (),
-        lambda written, classes: list(written),
         framed=True,
         bounded=True,
     ),
     'span': Labels(
         'answers:GLOB#QUESTION,TEXT,ANSWER',
-        problem_of,
-        lambda found: (),
-        parse_answers,
+        names=problem_of,
+        parse=parse_answers,
         encode=encode_answers,
         fitted=('seq_len', 'stride'),
     ),
     'middle': Labels(
         'infill:GLOB#PREFIX,SUFFIX,MIDDLE',
-        lambda label: [],
-        lambda found: (),
-        lambda written, classes: list(written),
         encode=encode_middles,
         plain=plain_sides,
         fitted=('seq_len',),
@@ -213,9 +204,6 @@ LABELS = {
     ),
     'preferred': Labels(
         'preferred:GLOB#PROMPT,CHOSEN,REJECTED',
-        lambda label: [],
-        lambda found: (),
-        lambda written, classes: list(written),
         encode=encode_preferred,
         plain=plain_parts,
         fitted=('seq_len',),
@@ -223,9 +211,6 @@ LABELS = {
     ),
     'match': Labels(
         'matched:GLOB#TEXT,MATCH',
-        lambda label: [],
-        lambda found: (),
-        lambda written, classes: list(written),
         encode=encode_matches,
     ),
 }

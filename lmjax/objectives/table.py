@@ -151,7 +151,7 @@ OBJECTIVES = {
     'infill': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), tells='middle'),
     'complete': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='middle'),
     'caption': Objective(
-        likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal', 'prefixed'), labels='caption'
+        likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal', 'prefixed'), labels='caption'
     ),
     'prefer': Objective(
         preference.loss,

@@ -1,14 +1,11 @@
 """More texts of a file: reworded, translated there and back, and what is left out."""
 
 import json
-import subprocess
-import sys
 
-ASKING = """
-import json, lmjax, sys
+from command_lines import ask
+
+SAID = """
 import numpy as np
-from absl import flags
-from experiments import augment
 
 WORDS = {'good': (1, 0), 'fine': (1, 0.1), 'film': (0, 1), 'movie': (0.1, 1), 'zebra': (-1, -1)}
 
@@ -25,25 +22,9 @@ class Run:
         told = {'there': str.upper, 'back': lambda text: '' if 'LOST' in text else 'so ' + text.lower()}
         return [{'target': told[self.name](text)} for text in texts]
 
-augment.own_words = lambda tokenizer: list(WORDS)
+module.own_words = lambda tokenizer: list(WORDS)
 lmjax.load = Run
-for case in json.load(sys.stdin):
-    flags.FLAGS.unparse_flags()
-    for flag in flags.FLAGS.flags_by_module_dict()['experiments.augment']:
-        flag.unparse()
-    flags.FLAGS(['x', *case])
-    try:
-        assert augment.main([]) == 0
-    except lmjax.UsageError as error:
-        print('error:', error)
 """
-
-
-def ask(*cases):
-    """The line that each command line prints, in a process of its own."""
-    done = subprocess.run([sys.executable, '-c', ASKING], input=json.dumps(cases), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
 
 
 def test_texts_are_said_in_other_words_and_what_is_no_other_is_left_out(tmp_path):
@@ -51,7 +32,7 @@ def test_texts_are_said_in_other_words_and_what_is_no_other_is_left_out(tmp_path
     (tmp_path / 'rows.csv').write_text('text,label\n' + ''.join(f'"{text}",{label}\n' for text, label in texts))
     given = [f'--data=labelled:{tmp_path}/rows.csv', '--share=1']
     outs = [tmp_path / f'{name}.jsonl' for name in ('words', 'back', 'both')]
-    *counts, one, two, three, four = ask(
+    cases = [
         [*given, f'--output={outs[0]}', '--words=x', '--times=2'],
         [*given, f'--output={outs[1]}', '--there=there', '--back=back'],
         [*given, f'--output={outs[2]}', '--words=x', '--there=there', '--back=back'],
@@ -59,7 +40,8 @@ def test_texts_are_said_in_other_words_and_what_is_no_other_is_left_out(tmp_path
         [*given, '--output=x'],
         [*given, '--output=x', '--words=x', '--share=0'],
         [*given, '--output=x', '--words=x', '--times=0'],
-    )
+    ]
+    *counts, one, two, three, four = [line for (line,) in ask('augment', cases, SAID)]
     words, back, both = (
         [(row['text'], row['label']) for row in map(json.loads, path.read_text().splitlines())] for path in outs
     )

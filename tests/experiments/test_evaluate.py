@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from command_lines import ask
 
 DRIVER = r"""
 import contextlib, io, json, sys
@@ -97,12 +98,7 @@ def test_flags_of_the_one_way_beside_the_other_are_refused(tmp_path):
         assert said in case['err']
 
 
-TOLD = r"""
-import json, sys
-from absl import flags
-import lmjax
-from experiments import evaluate
-
+TOLD = """
 class Told:
     config = lmjax.Config(objective=lmjax.ObjectiveConfig(kind='classify'), data=lmjax.DataConfig(source='labelled:x'))
     def tell(self, source):
@@ -112,17 +108,14 @@ class Told:
         return {'accuracy': 25 / 30}
 
 lmjax.load = lambda workdir, step=None: Told()
-flags.FLAGS(['x', '--workdir=w', '--data=labelled:y', f'--predictions={sys.argv[1]}'])
-sys.exit(evaluate.main([]))
 """
 
 
 def test_predictions_are_written_and_their_scores_have_intervals(tmp_path):
     path = tmp_path / 'told.jsonl'
-    done = subprocess.run([sys.executable, '-c', TOLD, str(path)], capture_output=True, text=True, check=True, timeout=300)
+    ((*said, last),) = ask('evaluate', [['--workdir=w', '--data=labelled:y', f'--predictions={path}']], TOLD)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert (len(rows), rows[0]) == (30, {'text': 't', 'label': 'a', 'told': 'a', 'loss_nats': 0.5})
-    *said, last = done.stdout.splitlines()
     record = json.loads(last)
     found = record['intervals']
     assert record['accuracy'] == 25 / 30

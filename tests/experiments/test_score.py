@@ -1,9 +1,8 @@
 """The entry points that score texts and words: what is printed and written, and flags that do not go together."""
 
 import json
-import subprocess
-import sys
 
+import command_lines
 import numpy as np
 import pytest
 import scored_network
@@ -20,11 +19,7 @@ def network():
 
 
 def ask(module, cases):
-    """Lines that the entry point prints for each command line, in a process of its own."""
-    given = json.dumps([module, cases])
-    done = subprocess.run([sys.executable, scored_network.__file__], input=given, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return command_lines.ask(module, [['--workdir=x', *case] for case in cases], scored_network.SETUP)
 
 
 def write(path, rows):

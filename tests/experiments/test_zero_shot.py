@@ -1,16 +1,11 @@
 """Zero-shot classification: pairs that are made to learn from, and a network that is asked about each class."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command_lines import ask
 
-ASKING = """
-import json, lmjax, sys
-from absl import flags
-from experiments import zero_shot
-
+ASKED = """
 class Run:
     def predict(self, pairs):
         halves = [pair.split(chr(9)) for pair in pairs]
@@ -18,23 +13,7 @@ class Run:
         return [{'probabilities': {'entailment': p, 'other': 1 - p}} for p in sure]
 
 lmjax.load = lambda workdir: Run()
-for case in json.load(sys.stdin):
-    flags.FLAGS.unparse_flags()
-    for flag in flags.FLAGS.flags_by_module_dict()['experiments.zero_shot']:
-        flag.unparse()
-    flags.FLAGS(['x', *case])
-    try:
-        assert zero_shot.main([]) == 0
-    except lmjax.UsageError as error:
-        print('error:', error)
 """
-
-
-def ask(*cases):
-    """Lines that each command line prints, in a process of its own, and what it wrote."""
-    done = subprocess.run([sys.executable, '-c', ASKING], input=json.dumps(cases), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
 
 
 def rows(path):
@@ -47,7 +26,7 @@ def test_pairs_are_made_and_classes_are_asked_for(tmp_path):
     (tmp_path / 'rows.jsonl').write_text('\n'.join(map(json.dumps, [*texts, {'text': 'on sport', 'label': 'food'}])))
     data = f'--data=labelled:{tmp_path}/rows.jsonl'
     pairs, told = tmp_path / 'pairs.jsonl', tmp_path / 'told.jsonl'
-    made, said, found, _, narrow, *refused = ask(
+    cases = [
         [data, '--without=none', f'--pairs={pairs}'],
         [data, '--without=none', '--workdir=x', f'--predictions={told}'],
         [data, '--only=food,sport', '--workdir=x', '--classes=on'],
@@ -56,7 +35,8 @@ def test_pairs_are_made_and_classes_are_asked_for(tmp_path):
         [data, '--workdir=x', '--only=food'],
         [data, '--workdir=x', '--entails=yes'],
         ['--data=text:x', '--workdir=x'],
-    )
+    ]
+    (made,), (said, found), (_, narrow), *refused = ask('zero_shot', cases, ASKED)
     assert json.loads(made) == {'pairs': 32, 'classes': ['food', 'old_cars', 'sport']}
     right, wrong = ([row for row in rows(pairs) if row['label'] == label] for label in ('entailment', 'other'))
     assert {'premise': '0 on old cars', 'hypothesis': 'This is about old cars.', 'label': 'entailment'} in right
@@ -77,6 +57,6 @@ def test_pairs_are_made_and_classes_are_asked_for(tmp_path):
         "entails='yes': the network has no such class; choose one of: entailment, other",
         "--data='text:x': name texts with labels",
     ]
-    for line, message in zip(refused, messages, strict=True):
+    for (line,), message in zip(refused, messages, strict=True):
         assert line.startswith('error: ')
         assert message in line
