@@ -50,6 +50,7 @@ _SETTINGS = {
     'length_penalty': flags.DEFINE_float('length_penalty', None, 'Of beam search: above 0 favours long continuations.'),
     'early_stopping': flags.DEFINE_bool('early_stopping', None, 'End a beam search with num_beams finished continuations.'),
     'greedy': flags.DEFINE_bool('greedy', None, 'Always the most likely token.'),
+    'language': flags.DEFINE_string('language', None, 'Of a network that was trained on several; by default the first.'),
     'seed': flags.DEFINE_integer('seed', None, 'The same seed draws the same samples.'),
 }
 
@@ -146,7 +147,7 @@ def _print(run: Any, prompt: str, ids: Any, sampling: Any) -> None:
     """Samples behind their prompt, or the answers of a chat alone."""
     from lmjax.generate.text import stream_text
 
-    pieces = stream_text(run.reader, run.params, run.tokenizer, ids, sampling, context=run.context)
+    pieces = stream_text(run.reader_in(sampling.language), run.params, run.tokenizer, ids, sampling, context=run.context)
     before = '' if _CHAT.value or run.model.traits.sourced else prompt  # an encoder-decoder does not go on with what it reads
     print(f'--- sample 1 of {sampling.num_samples}\n{before}', end='', flush=True)
     try:

@@ -134,6 +134,12 @@ class Run:
 
         return objective_of(self.config.objective).reader(self.model)
 
+    def reader_in(self, language: str) -> Model:
+        """The same as it goes on in a language, by default the first of a run of objective.kind=languages."""
+        from lmjax.generate.languages import speaking
+
+        return speaking(self.reader, self.config.objective, language)
+
     def logits(self, ids: Any, source_ids: Any = None) -> Array:
         """Logits of the next token: ids (batch x time, or time) -> batch x time x vocabulary, float32.
 
@@ -199,7 +205,9 @@ class Run:
     def _continue(self, prompt: str | np.ndarray, sampling: SamplingConfig) -> list[str]:
         from lmjax.generate.text import generate_text
 
-        return generate_text(self.reader, self.params, self.tokenizer, prompt, sampling, context=self.context)
+        return generate_text(
+            self.reader_in(sampling.language), self.params, self.tokenizer, prompt, sampling, context=self.context
+        )
 
     def fill(self, text: str, *, count: int = 5) -> list[list[Any]]:
         """For each `<mask>` of a text the `count` likeliest tokens: their id, text and probability."""

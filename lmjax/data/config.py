@@ -23,6 +23,7 @@ class DataConfig:
     sound_seconds: float = 4.0  # sounds: so much of each is read
     sound_stack: int = 8  # sounds: so many windows of 10 ms take the place of a token
     stride: int = 0  # answers: tokens of a long text between the starts of its windows; 0: half of what fits
+    balance: float = 1.0  # languages: of one of n texts n ** balance is its share in training; 0: all have the same
     buckets: int = 0  # documents: rows of like length share a batch, padded to one of so many widths; 0: all to seq_len
     order: str = 'shuffled'  # shuffled (each window once an epoch), random (any offset), contiguous (row b reads its stream)
     valid_source: str = ''  # another source to validate on, of the same kind; empty: a share of this one

@@ -26,6 +26,7 @@ from lmjax.data.config import DataConfig
 from lmjax.data.frames import encode_captions, frames_of, settings_of
 from lmjax.data.labelled import split_label
 from lmjax.data.labels import LABELS, classes_of, part_labels, told_apart
+from lmjax.data.languages import balanced
 from lmjax.data.parallel_text import encode_pairs, encode_two, halves, need_separator
 from lmjax.data.sources import Source, open_source
 from lmjax.data.special_tokens import SPECIALS, roles_of, with_specials
@@ -177,6 +178,8 @@ def build_corpus(
         train, absent = told_apart(source, train, classes, data)
         valid, strange = told_apart(held_out or source, valid, classes, data)
         counts['dropped_unseen_label'] = absent + strange
+    if source.labels == 'language':
+        train = balanced(train, data.balance)
     if tokenizer is None:
         shown, unseen = (texts_of(part, source) for part in (train, valid))
         own = tokenizer_class(data.tokenizer).train(shown, [*shown, *unseen], data.vocab_size)

@@ -14,6 +14,7 @@ from lmjax.config import choose, require
 from lmjax.data.augmentation import augmented
 from lmjax.data.denoising import denoise
 from lmjax.data.infilling import infilled
+from lmjax.data.languages import typed
 from lmjax.data.marks import Corruption, Marks, marks_of
 from lmjax.data.masking import masked
 from lmjax.data.preferences import preferred
@@ -40,6 +41,7 @@ CORRUPTIONS: dict[str, Callable[[ObjectiveConfig, Marks], Corruption | None]] = 
     'infill': infilled,
     **dict.fromkeys(('instruct', 'complete'), answers),
     'caption': captions,
+    'languages': typed,
     'prefer': preferred,
     'match': matches,
     'span': ends,

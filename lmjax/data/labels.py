@@ -173,6 +173,9 @@ LABELS = {
     'class': Labels('labelled:GLOB#TEXT,LABEL', lambda label: [label], ordered, parse_classes),
     'classes': Labels('multilabelled:GLOB#TEXT,LABELS', json.loads, at_least_one, parse_sets),
     'number': Labels('scored:GLOB#TEXT,SCORE', parse=parse_numbers),
+    'language': Labels(
+        'languages:NAME=SOURCE;NAME=SOURCE', lambda label: [label], at_least_one, parse_classes, fitted=('balance',)
+    ),
     'tags': Labels('tagged:GLOB#WORDS,TAGS', lambda label: label.split(' '), ordered, parse_tags, encode=encode_tagged),
     'said': Labels(
         'chats:GLOB#MESSAGES',
@@ -247,7 +250,7 @@ def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any
     of_tokens = [np.zeros(data.seq_len + 2, np.int32)] * texts
     kinds: dict[str, dict[str, Any]] = {
         '': {},
-        'class': {'labels': np.zeros(texts, np.int32)},
+        **dict.fromkeys(('class', 'language'), {'labels': np.zeros(texts, np.int32)}),
         'classes': {'labels': np.zeros((texts, classes), np.float32)},
         'number': {'labels': np.zeros(texts, np.float32)},
         'tags': {'tags': of_tokens},

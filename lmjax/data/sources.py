@@ -32,6 +32,7 @@ LABELLED = {
     'chats': 'said',
     'infill': 'middle',
     'preferred': 'preferred',
+    'languages': 'language',
     'matched': 'match',
     'triples': 'tail',
     'answers': 'span',
@@ -86,7 +87,7 @@ def label_kind(name: str) -> str:
 
 def is_two(name: str) -> bool:
     """Whether the texts with labels of `data.source=name` are two in one."""
-    return label_kind(name) not in ('', 'match', 'tail', 'middle', 'preferred') and columns_of(name) == 3
+    return label_kind(name) not in ('', 'match', 'tail', 'middle', 'preferred', 'language') and columns_of(name) == 3
 
 
 def columns_of(name: str) -> int:
@@ -354,6 +355,13 @@ def open_labelled(name: str, argument: str) -> Source:
     return labelled.OPENERS[label_kind(name)](name, argument)
 
 
+def open_languages(name: str, argument: str) -> Source:
+    """Texts of several languages, each from a source of its own."""
+    from lmjax.data import languages
+
+    return languages.open_languages(name, argument)
+
+
 def open_framed(name: str, argument: str) -> Source:
     """Texts with a picture or a sound each, from rows that name its file."""
     from lmjax.data import frames
@@ -380,4 +388,5 @@ SOURCES: dict[str, Callable[[str, str], Source]] = {
     'pairs': open_pairs,
     **dict.fromkeys(LABELLED, open_labelled),
     **dict.fromkeys(FRAMED, open_framed),
+    'languages': open_languages,
 }

@@ -17,4 +17,5 @@ class SamplingConfig:
     length_penalty: float = 1.0  # beams are ranked by log-probability / length ** this: above 0 favours long ones
     early_stopping: bool = False  # whether a search ends with num_beams finished hypotheses, though others may be better
     stop: tuple[str, ...] = ()
+    language: str = ''  # in which a network that was trained on several goes on; empty: the first
     seed: int = 0

@@ -68,6 +68,7 @@ class RecurrentConfig:
     kind: str = 'recurrent'
     cell: str = 'lstm'  # CELLS: rnn, lstm, gru
     embedding: int = 256  # width of the embedding; 0: one-hot input
+    token_types: int = 0  # vectors added to the embedding, one for each kind of token (a language); 0: none
     hidden: int = 512
     depth: int = 2
     dropout: float = 0.0  # after the embedding, between layers and before the head

@@ -38,6 +38,8 @@ def validate(config: RecurrentConfig) -> None:
     for field in ('hidden', 'depth'):
         require(getattr(c, field) >= 1, f'model.{field}', getattr(c, field), 'must be at least 1')
     require(c.embedding >= 0, 'model.embedding', c.embedding, 'must not be negative; 0 is one-hot input')
+    remedy = 'is added to an embedding, which there is none of; set model.embedding above 0'
+    require(c.embedding > 0 or not c.token_types, 'model.token_types', c.token_types, remedy)
     remedy = f'must be model.hidden={c.hidden} where model.tied=True; or set model.tied=False'
     require(not c.tied or c.embedding == c.hidden, 'model.embedding', c.embedding, remedy)
     remedy = f"must be 0 with model.cell={c.cell!r}; only 'lstm' has a forget gate"
@@ -132,7 +134,8 @@ def _apply(
     restart_TxB, segment_B = _restarts(inputs, cache)
     x = inputs.ids.T
     if config.embedding:
-        x = apply_params(modules['embedding'], params['embedding'], x, scope='embedding')
+        types = None if inputs.types is None else inputs.types.T
+        x = apply_params(modules['embedding'], params['embedding'], x, types, scope='embedding')
         if inputs.prefix is not None:
             x = jnp.swapaxes(with_prefix(jnp.swapaxes(x, 0, 1), inputs.prefix, inputs.segments), 0, 1)
         if inputs.shift is not None:

@@ -90,11 +90,16 @@ class Embedding(nn.Module):
     vocab_size: int
 
     @nn.compact
-    def __call__(self, ids: Any) -> Any:
+    def __call__(self, ids: Any, types: Any = None) -> Any:
+        """... x E; types None: all 0."""
         c = self.config
         init = uniform(c.hidden**-0.5) if c.tied else normal(1.0)  # PyTorch's, unless it is the head too
         table_VxD = weight(self, 'tokens', (self.vocab_size, c.embedding), ('vocab', 'embed'), init)
-        return table_VxD[ids].astype(DTYPES[c.dtype])
+        x = table_VxD[ids]
+        if c.token_types:
+            types_KxD = weight(self, 'types', (c.token_types, c.embedding), ('types', 'embed'), init)
+            x = x + types_KxD[jnp.zeros_like(ids) if types is None else types]
+        return x.astype(DTYPES[c.dtype])
 
 
 class Head(nn.Module):

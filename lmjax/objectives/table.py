@@ -148,6 +148,7 @@ OBJECTIVES = {
         report=matching.report,
     ),
     'instruct': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='said'),
+    'languages': Objective(likelihood.loss, separable=True, in_order=True, needs=('causal',), labels='language'),
     'infill': Objective(likelihood.loss, separable=True, in_order=False, needs=('trainable', 'causal'), tells='middle'),
     'complete': Objective(likelihood.loss, separable=True, in_order=True, needs=('trainable', 'causal'), labels='middle'),
     'caption': Objective(

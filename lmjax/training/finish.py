@@ -14,6 +14,7 @@ from lmjax.data.corpus import Corpus, compressor_lines, held_out_labels
 from lmjax.data.tokenizers import MASK
 from lmjax.generate.answers import ANSWERS, answers_to, teller_of
 from lmjax.generate.fill import fill_mask
+from lmjax.generate.languages import speaking
 from lmjax.generate.text import generate_text
 from lmjax.models.params import count_params
 from lmjax.objectives.table import objective_of
@@ -77,7 +78,7 @@ def _samples(config: Config, corpus: Corpus, model: Model, params: Any) -> str:
     objective, parts = objective_of(config.objective), []
     if objective.report is not None:
         return ''  # no token is ever told: what the head says is as it was born
-    reader = objective.reader(model)
+    reader = speaking(objective.reader(model), config.objective, config.sample.language)
     for prompt in config.log.prompts:
         try:
             parts += _said_of(config, corpus, model, reader, params, prompt)

@@ -147,6 +147,8 @@ def resolve(config: Config, corpus: Corpus) -> Config:
         require(not named, 'objective.classes', named, f'the text has {classes}; leave it out, or name these')
         config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, classes=classes))
     objective_of(config.objective).check(classes)
+    if objective_of(config.objective).labels == 'language':
+        check_languages(config)
     if config.objective.balanced and corpus.train.labels is not None:
         weights, given = balanced_weights(corpus.train.labels, len(classes)), config.objective.class_weights
         remedy = f'objective.balanced makes them {weights}; leave one of the two out'
@@ -158,6 +160,13 @@ def resolve(config: Config, corpus: Corpus) -> Config:
         every = max(1, round(epoch * train.eval_epochs)) if train.eval_epochs else train.eval_every
         config = dataclasses.replace(config, train=dataclasses.replace(train, steps=steps, eval_every=every))
     return config
+
+
+def check_languages(config: Config) -> None:
+    """Raises UsageError for a table of token types that has no row for some language."""
+    rows, languages = getattr(config.model, 'token_types', 0), config.objective.classes
+    remedy = f'the text has {len(languages)} languages; use that many, or 0 for no vectors of languages'
+    require(rows == 0 or rows >= len(languages), 'model.token_types', rows, remedy)
 
 
 def is_complete(config: Config, workdir: str) -> bool:

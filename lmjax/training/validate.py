@@ -144,6 +144,9 @@ def _validate_labelled(config: Config, labels: str) -> None:
         value = getattr(o, field)
         remedy = f'{who} does not read it; leave it out'
         require(not value or labels in kinds, f'objective.{field}', value, remedy)
+    told = labels == 'language'
+    remedy = 'use a number in [0, 1], as 0.5' if told else 'is for a source languages:NAME=SOURCE; use 1'
+    require(0 <= data.balance <= 1 if told else data.balance == 1, 'data.balance', data.balance, remedy)
     if not labels:
         able = next((kind for kind, row in OBJECTIVES.items() if row.labels == found), '')
         remedy = f'{who} reads no labels; use {able}, or jsonl:GLOB#text for the texts alone'

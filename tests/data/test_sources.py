@@ -217,6 +217,7 @@ def test_every_source_is_reached_by_its_name():
         'answers',
         'infill',
         'preferred',
+        'languages',
         'pictures',
         'sounds',
     }
