@@ -48,7 +48,7 @@ def config_of(folder, name='lstm'):
         model=NETWORKS[name],
         objective=ObjectiveConfig(kind='languages'),
         optim=OptimConfig(schedule='constant', learning_rate=2e-2),
-        train=TrainConfig(steps=60, batch_size=16, eval_every=0, log_every=30),
+        train=TrainConfig(steps=300, batch_size=16, eval_every=0, log_every=100),
         sample=SamplingConfig(max_new_tokens=4, greedy=True),
         log=LogConfig(tensorboard=False, report=False, prompts=('3',)),
     )  # fmt: skip
