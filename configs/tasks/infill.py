@@ -7,7 +7,8 @@
 
 The file is .jsonl with strings `text` to learn from, of which each half the time is cut in two random places, and `prefix`,
 `suffix` and `middle` to test on. Rows whose number modulo 10 is 1 validate, those with 0 are left for the test above, and the
-others train. 821,120 parameters. docs/tasks.md says what they reach.
+others train. 821,120 parameters. docs/tasks.md says what they reach, and how `objective.kind=complete` learns the
+lines themselves after that.
 """
 
 from lmjax import (

@@ -247,20 +247,20 @@ def describe_cut(stores: dict[str, TokenStore], seq_len: int) -> str:
 
 def plain_labels(data: DataConfig, texts: int, *, classes: int) -> dict[str, Any]:
     """What `memory_store` takes for so many texts of data.seq_len + 2 tokens about which nothing is known."""
-    of_tokens = [np.zeros(data.seq_len + 2, np.int32)] * texts
-    kinds: dict[str, dict[str, Any]] = {
-        '': {},
-        **dict.fromkeys(('class', 'language'), {'labels': np.zeros(texts, np.int32)}),
-        'classes': {'labels': np.zeros((texts, classes), np.float32)},
-        'number': {'labels': np.zeros(texts, np.float32)},
-        'tags': {'tags': of_tokens},
-        'tail': {'labels': np.zeros((texts, 1), np.int32)},
-        'said': {'tags': of_tokens},
-        'middle': {'tags': of_tokens},
-        'preferred': {'tags': [np.arange(data.seq_len + 2) * 4 // (data.seq_len + 2)] * texts},
-        'span': {'tags': of_tokens},
-        'match': {'tags': [np.minimum(np.arange(data.seq_len + 2), columns_of(data.source) - 1)] * texts},
+    kind, width = label_kind(data.source), data.seq_len + 2
+    of_rows: dict[str, Callable[[], np.ndarray]] = {
+        **dict.fromkeys(('class', 'language'), lambda: np.zeros(texts, np.int32)),
+        'classes': lambda: np.zeros((texts, classes), np.float32),
+        'number': lambda: np.zeros(texts, np.float32),
+        'tail': lambda: np.zeros((texts, 1), np.int32),
     }
-    if label_kind(data.source) == 'caption':
+    of_tokens: dict[str, Callable[[], np.ndarray]] = {
+        **dict.fromkeys(('tags', 'said', 'middle', 'span'), lambda: np.zeros(width, np.int32)),
+        'match': lambda: np.minimum(np.arange(width), columns_of(data.source) - 1),
+        'preferred': lambda: np.arange(width) * 4 // width,
+    }
+    if kind == 'caption':
         return {'frames': np.zeros((texts, *medium_of(data.source).shape(data)), np.float32)}
-    return {**kinds[label_kind(data.source)], 'two': is_two(data.source)}
+    labels = {'labels': of_rows[kind]()} if kind in of_rows else {}
+    tags = {'tags': [of_tokens[kind]()] * texts} if kind in of_tokens else {}
+    return {**labels, **tags, 'two': is_two(data.source)}

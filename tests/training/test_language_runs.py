@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, name='lstm'):
-    source = f'languages:a=jsonl:{folder}/a.jsonl#text;b=jsonl:{folder}/b.jsonl#text'
+    source = f'languages:a=jsonl:{folder}/a.jsonl#text@0-9/10;b=jsonl:{folder}/b.jsonl#text@0-9/10'
     return Config(
         data=DataConfig(
             source=source, valid_source=source, tokenizer='byte', seq_len=8, layout='documents', cache_dir=str(folder / 'cache')
