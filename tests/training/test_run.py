@@ -303,7 +303,7 @@ def test_a_masked_language_model_trains_fills_and_embeds(make, workdir):
     scores = [run.evaluate('3 times 3 is 9. ' * 8) for _ in range(2)]
     assert scores[0] == scores[1]
     assert 0 < scores[0]['tokens'] < 0.2 * 128
-    with pytest.raises(UsageError, match="stride=4: the objective 'masked' does not score tokens in order; leave it at 0"):
+    with pytest.raises(UsageError, match="stride=4: the objective 'masked' does not score all tokens in order; leave it at 0"):
         run.evaluate('3 times 3 is 9.', stride=4)
     with pytest.raises(UsageError, match='a network without a cache cannot generate'):
         run.generate('2 times')
