@@ -9,8 +9,8 @@ from typing import Any
 _WHERE = {
     'train': 'lmjax.api',
     'finetune': 'lmjax.api',
-    'load': 'lmjax.api',
-    'Run': 'lmjax.api',
+    'load': 'lmjax.loaded',
+    'Run': 'lmjax.loaded',
     'doctor': 'lmjax.installation',
     'UsageError': 'lmjax.config',
     'NonFiniteLossError': 'lmjax.training.ledger',

@@ -25,11 +25,12 @@ RANKS = {
     'generate': 3,
     'training': 4,
     'interop': 5,
-    'study': 6,
+    'study': 8,
     'audit': 6,
-    'api': 6,
+    'loaded': 6,
+    'api': 7,
     'installation': 5,
-    '__init__': 7,
+    '__init__': 9,
 }
 # Library -> the only places that may import it.
 OWNERS = {

@@ -13,24 +13,29 @@ from lmjax.objectives.table import Objective
 from lmjax.parallel.compiler import compiler_options
 from lmjax.types import Batch, HParams, Model, Teacher, Tree
 
+EvalStep = Callable[[Tree, Batch, Tree], tuple[Any, Any]]
 
-def make_eval_step(
-    model: Model, objective: Objective, hparams: HParams, teacher: Teacher | None = None
-) -> Callable[..., tuple[Any, Any]]:
+
+def make_eval_step(model: Model, objective: Objective, hparams: HParams, teacher: Teacher | None = None) -> EvalStep:
     """A compiled `(params, batch, cache) -> (sums, cache)`; sums are the objective's but `loss`, and their `weight`.
 
     What is `kept` of each row, where anything is, is no sum. A teacher is asked where the objective is judged by one.
     """
+    return shared_eval_step(model, objective, teacher)(hparams)
+
+
+def shared_eval_step(model: Model, objective: Objective, teacher: Teacher | None = None) -> Callable[[HParams], EvalStep]:
+    """The same for any scalars: one program for all."""
     judge = teacher if objective.judged else None
 
-    def eval_step(params: Tree, batch: Batch, cache: Tree, taught: Tree) -> tuple[dict[str, Any], Tree]:
+    def eval_step(params: Tree, batch: Batch, cache: Tree, hparams: HParams, taught: Tree) -> tuple[dict[str, Any], Tree]:
         given = {'teacher': judge._replace(params=taught)} if judge else {}
         _, (weight, sums, after) = objective.loss(model, params, batch, hparams, None, cache, **given)
         kept = {name: value for name, value in sums.items() if name != 'loss'} | {'weight': weight}
         return kept, after if cache is not None else None
 
     compiled, taught = jax.jit(eval_step, compiler_options=compiler_options()), judge and judge.params
-    return lambda params, batch, cache: compiled(params, batch, cache, taught)
+    return lambda hparams: lambda params, batch, cache: compiled(params, batch, cache, hparams, taught)
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lmjax.config import require
+from lmjax.config import free_paths, leaves, require
 from lmjax.data.corruptions import corruption_of
 from lmjax.data.loader import example_batch
 from lmjax.data.marks import plain_marks
@@ -22,8 +23,9 @@ from lmjax.parallel.mesh import make_mesh
 from lmjax.parallel.sharding import batch_sharding, shard_batch, shardings, state_shardings
 from lmjax.training.adversary import gradient_of
 from lmjax.training.config import Config
+from lmjax.training.evaluation import EvalStep, shared_eval_step
 from lmjax.training.network import bare_network, classes_of, learner_of, network_of
-from lmjax.training.state import TrainState, hparams_of, init_state
+from lmjax.training.state import TrainState, hparams_of, init_state, scalar_paths
 from lmjax.training.step import train_step
 from lmjax.training.teacher import digest_of
 from lmjax.types import Array, Batch, HParams, Model, Teacher, Tree
@@ -37,40 +39,36 @@ class Program(NamedTuple):
     mesh: jax.sharding.Mesh
     init: Callable[[], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
+    evaluate: EvalStep
     compile: Callable[[Sequence[int]], None]  # both, before they are called: the step for batches of each of these widths
     place: Callable[[Batch], Batch]  # host rows -> arrays on the mesh
     like: TrainState  # shapes, types and shardings, to restore into
     whole: Callable[[Tree], Tree]  # what is learned -> parameters of `model`
     digests: Mapping[str, str]  # of the parameters of other networks: `teacher`, `base`
     teacher: Teacher | None  # whose parameters lie over the mesh
+    again: Callable[[Config], Program]  # the same functions for another config of the same `structure_of`
 
 
 def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, base: Tree = None) -> Program:
     """Builds the network, the optimizer and the mesh, and jits init and step over them.
 
     The parameters of a teacher, and those of the base that is adapted, are laid over the mesh and are arguments of the compiled
-    step, of no state.
-
-    Raises:
-      UsageError: a choice that does not exist, or sizes that contradict each other.
+    step, of no state. Raises UsageError for a choice that does not exist, or sizes that contradict each other.
     """
     model = network_of(config, vocab_size)
     check_carry(config, model)
-    mesh, hparams = make_mesh(config.mesh), hparams_of(config)
+    mesh, hparams, key = make_mesh(config.mesh), hparams_of(config), jax.random.key(config.seed)
     taught = None if teacher is None else _placed(teacher.model, teacher.params, mesh)
     kept = None if base is None else _placed(bare_network(config, vocab_size), base, mesh)
     learns = learner_of(config, model, kept)
     make_tx = build_optimizer(config.optim, learns.axes, steps=config.train.steps)
     rows = config.train.batch_size if config.train.carry else 0
 
-    def init(root: Array, kept: Tree) -> TrainState:
+    def init(root: Array, hparams: HParams, kept: Tree) -> TrainState:
         return init_state(learner_of(config, model, kept), make_tx, root, hparams, carry_rows=rows)
 
-    root = jax.random.key(config.seed)
-    shapes = jax.eval_shape(init, root, kept)
-    places = state_shardings(mesh, learns.axes, shapes.params, shapes)
-    if shapes.carry is not None:
-        places = places._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
+    shapes = jax.eval_shape(init, key, hparams, kept)
+    places = _places(mesh, learns.axes, shapes)
     step = jax.jit(
         _step_of(config, model, make_tx, teacher),
         donate_argnums=0,
@@ -82,29 +80,74 @@ def assemble(config: Config, vocab_size: int, teacher: Teacher | None = None, ba
     place = partial(shard_batch, mesh=mesh)
     like = jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, places)
 
+    def compile_init() -> None:
+        fresh.lower(key, hparams, kept).compile()
+
     def compile_step(width: int) -> None:
         batch = place(plain_batch(config, vocab_size, rows=config.train.batch_size, width=width))
         step.lower(like, batch, hparams, taught, kept).compile()  # jit looks here before it compiles anything
 
-    def compile_all(widths: Sequence[int]) -> None:
-        with ThreadPoolExecutor(2) as beside:  # each takes seconds, and much of them on one core
-            init_compiled = beside.submit(lambda: fresh.lower(root, kept).compile())
-            list(beside.map(compile_step, widths))
-            init_compiled.result()
+    digests = _digests(teacher=teacher and teacher.params, base=base)
+    teacher = teacher and teacher._replace(params=taught)
+    evaluate = shared_eval_step(model, objective_of(config.objective), teacher)
+    whole = (lambda params: params) if base is None else whole_of(config, model, kept)
+    compile_all = _once_a_width(compile_init, compile_step)
 
-    return Program(
-        model=model,
-        hparams=hparams,
-        mesh=mesh,
-        init=lambda: fresh(root, kept),
-        step=lambda state, batch: step(state, batch, hparams, taught, kept),
-        compile=compile_all,
-        place=place,
-        like=like,
-        whole=(lambda params: params) if base is None else whole_of(config, model, kept),
-        digests=_digests(teacher=teacher and teacher.params, base=base),
-        teacher=teacher and teacher._replace(params=taught),
-    )
+    def program(config: Config) -> Program:
+        hparams = hparams_of(config)
+        init, score = partial(fresh, jax.random.key(config.seed), hparams, kept), evaluate(hparams)
+
+        def go(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
+            return step(state, batch, hparams, taught, kept)
+
+        return Program(model, hparams, mesh, init, go, score, compile_all, place, like, whole, digests, teacher, program)
+
+    return program(config)
+
+
+def _places(mesh: jax.sharding.Mesh, axes: Tree, shapes: TrainState) -> TrainState:
+    """Where each array of a state lies."""
+    places = state_shardings(mesh, axes, shapes.params, shapes)
+    if shapes.carry is not None:
+        places = places._replace(carry=jax.tree.map(lambda _: batch_sharding(mesh), shapes.carry))
+    return places
+
+
+def _once_a_width(init: Callable[[], None], step: Callable[[int], None]) -> Callable[[Sequence[int]], None]:
+    """Compiles both, the step for each of several widths that it has not been compiled for."""
+    done: set[int] = set()
+
+    def compile_all(widths: Sequence[int]) -> None:
+        wanted = [width for width in widths if width not in done]
+        with ThreadPoolExecutor(2) as beside:  # each takes seconds, and much of them on one core
+            begun = None if done else beside.submit(init)
+            list(beside.map(step, wanted))
+            if begun:
+                begun.result()
+        done.update(wanted)
+
+    return compile_all
+
+
+class Programs:
+    """The programs of runs that follow each other in one process: those of the same structure share one."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Program] = {}
+
+    def of(self, config: Config, vocab_size: int) -> Program:
+        """As `assemble`, of a config without teacher and base."""
+        key = f'{vocab_size} {structure_of(config)}'
+        if key not in self._made:
+            self._made[key] = assemble(config, vocab_size)
+        return self._made[key].again(config)
+
+
+def structure_of(config: Config) -> str:
+    """What a program is made for: configs that differ in their seed, their scalars or their cadences alone share it."""
+    names, skip = scalar_paths(config), {path for path in free_paths(config) if not path.startswith('mesh.')}
+    kept = {path: names.get(path, value) for path, value in leaves(config).items() if path not in skip | {'seed'}}
+    return json.dumps(kept, sort_keys=True)
 
 
 def plain_batch(config: Config, vocab_size: int, *, rows: int, width: int = 0) -> Batch:

@@ -30,7 +30,7 @@ from lmjax.training.loop import Outcome, Outlets, run_steps
 from lmjax.training.metrics import MetricsLog, read_metrics
 from lmjax.training.network import bare_network, learned_shapes, network_of
 from lmjax.training.profile import Profile
-from lmjax.training.program import Program, assemble
+from lmjax.training.program import Program, Programs, assemble
 from lmjax.training.progress import Progress
 from lmjax.training.restore import load_params, restore_state, storable
 from lmjax.training.scores import badness
@@ -48,6 +48,7 @@ def train(
     *,
     changed: dict[str, tuple[Any, Any]],
     program: Program | None = None,
+    programs: Programs | None = None,
     teacher: Teacher | None = None,
     start: Callable[[Model], Tree] | None = None,
     profile: str = '',
@@ -55,9 +56,10 @@ def train(
 ) -> dict[str, Any]:
     """Trains, or resumes, the run in `workdir`; returns the last validation record with `status` added.
 
-    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. A `teacher` has been
-    checked by `lmjax.training.teacher.check_teacher`. `start` gives a fresh run the parameters that it starts from, and a run
-    that adapts a network those of that.
+    `program` is what `compile_ahead` gave; it is used if the text has the vocabulary that was expected. `programs` are those of
+    runs before this one, and are used where the run asks no other network. A `teacher` has been checked by
+    `lmjax.training.teacher.check_teacher`. `start` gives a fresh run the parameters that it starts from, and a run that adapts
+    a network those of that.
 
     Raises:
       UsageError: the checkpoint does not fit the config.
@@ -76,6 +78,8 @@ def train(
         model = network_of(config, corpus.tokenizer.vocab_size)
         args = (config, corpus, workdir, checkpoints, log, records, say)
         if model.traits.trainable:
+            if programs is not None and not (teacher or config.adapt.kind):
+                program = programs.of(config, model.vocab_size)
             outcome, whole = _by_gradient(*args, program=program, teacher=teacher, start=start, profile=profile)
         else:
             require(start is None, 'model.kind', config.model.kind, 'counts from nothing; leave out --init_from')
@@ -170,9 +174,14 @@ def check_languages(config: Config) -> None:
 
 
 def is_complete(config: Config, workdir: str) -> bool:
-    """Whether the run in `workdir` has done all its steps, or stopped early for good."""
-    ended = [row for row in read_metrics(workdir) if row.get('split') == 'event' and row.get('event') == 'complete']
-    return any(row['step'] >= config.train.steps or row.get('early') for row in ended)
+    """Whether the run in `workdir` has done all its steps, or stopped early for good, and said what came out."""
+    return bool(_ends(config, read_metrics(workdir))) and os.path.isfile(os.path.join(workdir, 'run.json'))
+
+
+def _ends(config: Config, records: list[dict[str, Any]]) -> list[int]:
+    """The steps at which the run ended for good."""
+    ended = [row for row in records if row.get('split') == 'event' and row.get('event') == 'complete']
+    return [row['step'] for row in ended if row['step'] >= config.train.steps or row.get('early')]
 
 
 def _by_gradient(
@@ -199,17 +208,12 @@ def _by_gradient(
     say(f'{config.name}: {count}, {describe(program.mesh)}, vocabulary {vocab_size:,}')
     state = restore_state(checkpoints, program.like)
     if state is None:
-        params = None if adapts else given()
         data, size = config.data, config.train.batch_size
         widths = train_widths(corpus.train, data, seed=config.seed, batch_size=size)
         if len(widths) > 1:
             say(f'compiles for batches of {", ".join(map(str, widths))} tokens')
         program.compile(widths)
-        state = program.init()
-        if params is not None:
-            params = {**state.params, **params}  # what is on top stays as it was drawn
-            average = None if state.ema is None else jax.tree.map(jnp.copy, params)  # a copy: the step takes over its state
-            state = state._replace(params=params, ema=average)
+        state = _begun_with(program.init(), None if adapts else given())
     else:
         check_same(config, program.digests, checkpoints.manifest(int(state.step)).meta, workdir)
         say(f'resumes at step {int(state.step)}')
@@ -218,9 +222,12 @@ def _by_gradient(
         checkpoints,
         log,
         Progress(config.train.steps, start=int(state.step)),
-        Scorer(config, corpus, program.model, past, program.whole, program.teacher),
+        Scorer(config, corpus, program.model, past, program.whole, program.teacher, program.evaluate),
         Profile(profile, workdir),
     )
+    if int(state.step) in _ends(config, records):  # it was stopped before it said what came out
+        valid = [row for row in past if row['split'] == 'valid']
+        return Outcome(state, int(state.step), 'complete', '', valid[-1]), program.whole
     try:
         outcome = run_steps(config, corpus, program, state, out)
     except NonFiniteLossError as error:
@@ -233,6 +240,15 @@ def _by_gradient(
         if outcome.reason:
             say(f'stopped early at step {outcome.step}: {outcome.reason}')
     return outcome, program.whole
+
+
+def _begun_with(state: TrainState, params: Tree | None) -> TrainState:
+    """A fresh state that starts from given parameters, if there are any; what is on top of those stays as it was drawn."""
+    if params is None:
+        return state
+    params = {**state.params, **params}
+    average = None if state.ema is None else jax.tree.map(jnp.copy, params)  # a copy: the step takes over its state
+    return state._replace(params=params, ema=average)
 
 
 def _by_counting(

@@ -10,7 +10,7 @@ from lmjax.data.corruptions import tokens_corruption
 from lmjax.data.loader import eval_batches
 from lmjax.objectives.table import objective_of
 from lmjax.training.config import Config
-from lmjax.training.evaluation import evaluate, make_eval_step
+from lmjax.training.evaluation import EvalStep, evaluate, make_eval_step
 from lmjax.training.scores import badness
 from lmjax.training.state import TrainState, hparams_of, scored_part
 from lmjax.types import Model, Teacher, Tree
@@ -24,7 +24,7 @@ def scored_params(state: TrainState) -> Tree:
 class Scorer:
     """Compiles once, scores at any step; knows the scores of earlier evaluations from the records.
 
-    `whole` makes a model's parameters of those that a state has.
+    `whole` makes a model's parameters of those that a state has; `eval_step` is one that is compiled already.
     """
 
     def __init__(
@@ -35,10 +35,11 @@ class Scorer:
         records: list[dict[str, Any]] | None = None,
         whole: Callable[[Tree], Tree] = lambda params: params,
         teacher: Teacher | None = None,
+        eval_step: EvalStep | None = None,
     ) -> None:
         self.config, self.corpus, self.model, self.whole = config, corpus, model, whole
         self.objective = objective_of(config.objective)
-        self.eval_step = make_eval_step(model, self.objective, hparams_of(config), teacher)
+        self.eval_step = eval_step or make_eval_step(model, self.objective, hparams_of(config), teacher)
         self.corrupt = tokens_corruption(config.objective, corpus.tokenizer)
         self._past = [self.badness(row) for row in records or [] if row.get('split') == 'valid']
 

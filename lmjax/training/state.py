@@ -42,13 +42,22 @@ def scored_part(has_ema: bool) -> str:
 
 def hparams_of(config: Config) -> dict[str, float]:
     """The scalars that may vary without recompiling; what is off (dropout, smoothing, ...) is left out altogether."""
-    values = {name: float(getattr(config.optim, name)) for name in _ALWAYS}
-    values['init_scale'] = float(getattr(config.model, 'init_scale', 1.0))
-    own = dict.fromkeys(objective_of(config.objective).scalars, 'objective')
-    for name, section in (_WHEN_ON | own).items():
+    always = dict.fromkeys(_ALWAYS, 'optim') | {'init_scale': 'model'}
+    values = {name: float(getattr(getattr(config, section), name, 1.0)) for name, section in always.items()}
+    for name, section in _optional(config).items():
         if value := float(getattr(getattr(config, section), name, 0.0)):
             values[name] = value
     return values
+
+
+def scalar_paths(config: Config) -> dict[str, str]:
+    """The field of each of `hparams_of`: dotted path -> name. Two configs that differ there alone share a program."""
+    homes = dict.fromkeys(_ALWAYS, 'optim') | {'init_scale': 'model'} | _optional(config)
+    return {f'{homes[name]}.{name}': name for name in hparams_of(config)}
+
+
+def _optional(config: Config) -> dict[str, str]:
+    return _WHEN_ON | dict.fromkeys(objective_of(config.objective).scalars, 'objective')
 
 
 def stream(root: Array, name: str, step: Array | int = 0) -> Array:
