@@ -19,10 +19,15 @@ from lmjax.training.memory import keep_freed_memory
 MANY = 1024  # texts of a file that are read at a time, so that those of like length travel together
 
 
-def define_config() -> flags.FlagHolder:
-    """The flag `--config=configs/x.py`, with `--config.a.b=value` for any field."""
+OPTIONAL: set[str] = set()  # flags that may be left out
+
+
+def define_config(*, optional: bool = False) -> flags.FlagHolder:
+    """The flag `--config=configs/x.py`, with `--config.a.b=value` for any field; None where it is optional and left out."""
     from ml_collections import config_flags
 
+    if optional:
+        OPTIONAL.add('config')
     return config_flags.DEFINE_config_file('config', None, 'Path of a config file; --config.field=value changes a field.')
 
 
@@ -138,6 +143,8 @@ def _parse(argv: list[str]) -> list[str]:
 def _load_config(argv: Sequence[str]) -> None:
     """Raises UsageError unless `--config` names a file that gives a config."""
     path = _config_path(argv)
+    if not path and 'config' in OPTIONAL:
+        return
     if not path:
         raise UsageError('--config: missing; name a config file, as in --config=configs/quickstart.py')
     name = _file_of(path)

@@ -11,6 +11,8 @@ _WHERE = {
     'finetune': 'lmjax.api',
     'load': 'lmjax.loaded',
     'Run': 'lmjax.loaded',
+    'Study': 'lmjax.study.spec',
+    'run_study': 'lmjax.study.driver',
     'doctor': 'lmjax.installation',
     'UsageError': 'lmjax.config',
     'NonFiniteLossError': 'lmjax.training.ledger',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from lmjax.training.progress import count
 
 # Matplotlib knows no CSS: it draws in colours that nobody else uses, and each is replaced by a variable of the page.
-INK, FAINT, SERIES = '#010203', '#010204', ('#010205', '#010206')
-VARIABLES = {INK: 'var(--ink)', FAINT: 'var(--rule)', SERIES[0]: 'var(--first)', SERIES[1]: 'var(--second)'}
+INK, FAINT = '#010203', '#010204'
+SERIES = ('#010205', '#010206', '#010207', '#010208', '#010209', '#010210')
+COLORS = ('first', 'second', 'third', 'fourth', 'fifth', 'sixth')
+VARIABLES = {INK: 'var(--ink)', FAINT: 'var(--rule)'} | {old: f'var(--{new})' for old, new in zip(SERIES, COLORS, strict=True)}
 
 
 class Curve(NamedTuple):
@@ -46,6 +48,22 @@ def draw(
     curves = [curve for curve in map(_finite, curves) if len(curve.steps) > 1]
     if not curves:
         return ''
+
+    def plot(axes: Any) -> None:
+        for curve in curves:
+            _plot(axes, curve)
+        _horizontal_lines(axes, lines or {})
+        if len(curves) > 1:
+            axes.legend(frameon=False, labelcolor=INK, handlelength=1.4)
+        axes.set_xlim(0, 1.01 * max(curve.steps[-1] for curve in curves))
+
+    return picture(name, plot, label=label, along=along, width=width, height=height)
+
+
+def picture(
+    name: str, plot: Callable[[Any], None], *, label: str, along: str = 'step', width: float = 7, height: float = 3.2
+) -> str:
+    """An `<svg>` element of what is plotted on matplotlib's axes, in INK, FAINT and SERIES; the rest is as in `draw`."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -54,15 +72,10 @@ def draw(
         figure = Figure(figsize=(width, height), layout='constrained')
         axes = figure.add_subplot()
         _dress(axes, label, along)
-        for curve in curves:
-            _plot(axes, curve)
-        _horizontal_lines(axes, lines or {})
-        if len(curves) > 1:
-            axes.legend(frameon=False, labelcolor=INK, handlelength=1.4)
-        axes.set_xlim(0, 1.01 * max(curve.steps[-1] for curve in curves))
+        plot(axes)
         file = io.StringIO()
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
-    return _embed(file.getvalue(), name, f'{label} by {along}')
+    return _embed(file.getvalue(), name, f'{label} by {along}' if along else label)
 
 
 def running_mean(values: Sequence[float]) -> np.ndarray:

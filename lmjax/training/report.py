@@ -5,7 +5,6 @@ Everything that came from the run is escaped, the page asks for nothing from els
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
@@ -18,6 +17,7 @@ from lmjax.config import UsageError
 from lmjax.training.figures import Curve, draw
 from lmjax.training.metrics import EVENT, read_metrics
 from lmjax.training.progress import count
+from lmjax.training.report_parts import columns, config_tables, flat, grid, safe, table, tile_row
 from lmjax.training.report_style import PAGE
 from lmjax.training.scores import SCORES, unit_of
 
@@ -57,29 +57,12 @@ def render(config: Facts, facts: Facts, records: Records, *, samples: str) -> st
         ('Classes', _confusion(config, _outcome(facts, records))),
         ('Calibration', _calibration(_outcome(facts, records))),
         ('Worst errors', _errors(facts)),
-        ('Run', _columns(_run(facts))),
+        ('Run', columns(_run(facts))),
         ('What happened', _events(records)),
-        ('Config', _columns(_config(config))),
+        ('Config', columns(config_tables(config))),
     ]
     body = ''.join(f'<section><h2>{title}</h2>{content}</section>' for title, content in sections if content)
     return PAGE.format(title=safe(name), subtitle=_subtitle(facts, records), tiles=_tiles(facts, records), body=body)
-
-
-def safe(value: Any) -> str:
-    """Escaped text; control characters, which byte-level samples hold, as their visible pictures."""
-    visible = re.sub(r'[\x00-\x08\x0b-\x1f]', lambda match: chr(0x2400 + ord(match[0])), str(value))
-    return html.escape(visible.replace('\x7f', '\u2421'))
-
-
-def flat(tree: Any, prefix: str = '') -> dict[str, Any]:
-    """Nested dicts as one dict from dotted names; `class`, which names a config's Python class, is left out."""
-    found: dict[str, Any] = {}
-    for name, value in (tree or {}).items():
-        if isinstance(value, Mapping):
-            found.update(flat(value, f'{prefix}{name}.'))
-        elif name != 'class':
-            found[f'{prefix}{name}'] = value
-    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -141,10 +124,7 @@ def _tiles(facts: Facts, records: Records) -> str:
         ('tokens a second', _count(facts.get('tokens_per_second')), f'{_unit(flops)}FLOP/s' if flops else ''),
         ('training work', _count(facts.get('flops_total')), f'FLOPs over {_count(facts.get("tokens_trained"))} tokens'),
     ]
-    shown = [tile for tile in tiles if tile[1]]
-    return ''.join(
-        f'<div class="tile"><b>{safe(n)}</b><span>{safe(name)}</span><i>{safe(more)}</i></div>' for name, n, more in shown
-    )
+    return tile_row([(number, name, more) for name, number, more in tiles])
 
 
 def _outcome(facts: Facts, records: Records) -> Facts:
@@ -204,7 +184,7 @@ def _evaluations(records: Records) -> str:
     stride = math.ceil(len(rows) / EVALUATIONS_SHOWN)
     shown = rows[::-1][::stride][::-1]
     cells = [[row['step'], *(_number(row.get(name), SCORES[name].form) or None for name in names)] for row in shown]
-    return _grid(['step', *(name.replace('_', ' ') for name in names)], cells)
+    return grid(['step', *(name.replace('_', ' ') for name in names)], cells)
 
 
 def _confusion(config: Facts, outcome: Facts) -> str:
@@ -216,8 +196,8 @@ def _confusion(config: Facts, outcome: Facts) -> str:
         errors = {(i, j): n for i, row in enumerate(counts) for j, n in enumerate(row) if i != j and n}
         most = sorted(errors, key=lambda pair: -errors[pair])[:CLASSES_SHOWN]
         rows = [[classes[i], classes[j], errors[i, j]] for i, j in most]
-        return _grid(('label', 'told as', 'texts'), rows)
-    return _grid(('label \\ told as', *classes), [[name, *row] for name, row in zip(classes, counts, strict=True)])
+        return grid(('label', 'told as', 'texts'), rows)
+    return grid(('label \\ told as', *classes), [[name, *row] for name, row in zip(classes, counts, strict=True)])
 
 
 def _calibration(outcome: Facts) -> str:
@@ -229,7 +209,7 @@ def _calibration(outcome: Facts) -> str:
     curves = [Curve('as often as is told', (0, 1), (0, 1)), Curve('texts', told, right, series=1, marks=True)]
     picture = draw('calibration', curves, label='share that is right', along='probability of what is told', width=4.5)
     rows = [[count, f'{probability:.3f}', f'{share:.3f}'] for count, probability, share in bins]
-    return f'<figure>{picture}</figure>' + _grid(('texts', 'mean probability', 'share that is right'), rows)
+    return f'<figure>{picture}</figure>' + grid(('texts', 'mean probability', 'share that is right'), rows)
 
 
 def _errors(facts: Facts) -> str:
@@ -237,14 +217,7 @@ def _errors(facts: Facts) -> str:
     rows = [
         [row.get(name) for name in ('text', 'label', 'told')] + [f'{row["loss_nats"]:.3f}'] for row in facts.get('errors') or []
     ]
-    return _grid(('text', 'label', 'told as', 'loss'), rows) if rows else ''
-
-
-def _grid(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    top = ''.join(f'<th>{safe(cell)}</th>' for cell in head)
-    lines = (''.join(f'<td>{_cell(cell)}</td>' for cell in row) for row in rows)
-    body = ''.join(f'<tr>{line}</tr>' for line in lines)
-    return f'<table class="numbers"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    return grid(('text', 'label', 'told as', 'loss'), rows) if rows else ''
 
 
 def _samples(text: str) -> str:
@@ -260,44 +233,13 @@ def _events(records: Records) -> str:
     skip = {'step', 'split', 'event'}
     events = [row for row in records if row['split'] == EVENT]
     rows = {f'{at + 1}. step {row["step"]:,}': _event(row, skip) for at, row in enumerate(events)}
-    return _table(rows)
+    return table(rows)
 
 
 def _event(row: Facts, skip: set[str]) -> str:
     details = {name: value for name, value in row.items() if name not in skip}
     what = str(row.get('event', '')).replace('_', ' ')
     return f'{what} {json.dumps(details, ensure_ascii=False)}' if details else what
-
-
-def _config(config: Facts) -> dict[str, Facts]:
-    """The fields by the part of the config that they belong to, as the command line names them."""
-    own = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
-    parts = {f'config.{name}': flat(value) for name, value in config.items() if isinstance(value, Mapping)}
-    return {'config': flat(own), **parts}
-
-
-def _columns(tables: Mapping[str, Facts]) -> str:
-    """Tables under their titles, side by side where there is room."""
-    boxes = [f'<div><h3>{safe(title)}</h3>{table}</div>' for title, rows in tables.items() if (table := _table(rows))]
-    return f'<div class="columns">{"".join(boxes)}</div>' if boxes else ''
-
-
-def _table(rows: Mapping[str, Any]) -> str:
-    kept = {name: value for name, value in rows.items() if value is not None}
-    lines = ''.join(f'<tr><th>{safe(name)}</th><td>{_cell(value)}</td></tr>' for name, value in kept.items())
-    return f'<table>{lines}</table>' if lines else ''
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ''
-    if isinstance(value, bool):
-        return 'true' if value else 'false'
-    if isinstance(value, int):
-        return f'{value:,}'
-    if isinstance(value, list | tuple):
-        return safe(json.dumps(value, ensure_ascii=False))
-    return safe(value) if value != '' else '<i>empty</i>'
 
 
 def _number(value: Any, form: str) -> str:

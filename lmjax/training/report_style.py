@@ -11,10 +11,12 @@ PAGE = """<!doctype html>
 <style>
 :root {{
   --paper: #fdfdfb; --ink: #22262b; --soft: #667079; --rule: #dfe2e2; --box: #f4f5f3; --first: #2f6f9f; --second: #c2571a;
+  --third: #3d8a4e; --fourth: #8a4fa0; --fifth: #a17a00; --sixth: #b33a5b;
 }}
 @media (prefers-color-scheme: dark) {{
   :root {{
     --paper: #15181b; --ink: #dde1e4; --soft: #939da6; --rule: #33393f; --box: #1d2125; --first: #74b3dd; --second: #f0985c;
+    --third: #7cc98c; --fourth: #c79be0; --fifth: #dcbc55; --sixth: #ef8fa9;
   }}
 }}
 * {{ box-sizing: border-box; }}
@@ -35,6 +37,8 @@ header p {{ margin: .5rem 0 0; color: var(--soft); }}
 .tile i {{ display: block; font-size: .8rem; font-style: normal; color: var(--soft); }}
 .figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem 2rem; }}
 figure {{ margin: 0; }}
+.alone {{ max-width: 44rem; }}
+.tight th, .tight td {{ white-space: nowrap; overflow-wrap: normal; font-size: .82rem; }}
 svg {{ display: block; width: 100%; height: auto; overflow: visible; }}
 svg * {{ stroke-linejoin: round; stroke-linecap: butt; }}
 pre {{
@@ -47,6 +51,7 @@ th, td {{ padding: .28rem 1rem .28rem 0; text-align: left; vertical-align: top; 
 th {{ width: 16rem; font-weight: 400; color: var(--soft); overflow-wrap: anywhere; }}
 td {{ overflow-wrap: anywhere; }}
 td i {{ color: var(--soft); }}
+.wide {{ overflow-x: auto; }}
 .numbers th, .numbers td {{ width: auto; text-align: right; }}
 .numbers th:first-child, .numbers td:first-child {{ text-align: left; }}
 .columns {{ columns: 2 24rem; column-gap: 2.5rem; }}

@@ -12,7 +12,8 @@ from lmjax.config import UsageError, to_dict
 from lmjax.training.config import Config
 from lmjax.training.figures import Curve, draw, running_mean
 from lmjax.training.metrics import MetricsLog
-from lmjax.training.report import flat, render, safe, write_report
+from lmjax.training.report import render, write_report
+from lmjax.training.report_parts import flat, safe
 
 EVIL = '<script>alert(1)</script>"\' $x$ &amp;\x00'
 VOID = {'meta', 'path', 'use', 'line', 'rect'}
