@@ -12,6 +12,8 @@ import pytest
 from lmjax.config import fingerprint, from_dict, leaves, to_dict
 from lmjax.models import build
 from lmjax.optim import build_optimizer
+from lmjax.study.spec import Study, choices, config_of
+from lmjax.study.spec import validate as validate_study
 from lmjax.training.state import hparams_of, init_state
 from lmjax.training.validate import validate
 
@@ -31,6 +33,11 @@ def load(path):
     return importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts)).get_config()
 
 
+def base(config):
+    """The config of a run; that of a study is what its arms change."""
+    return config.base if isinstance(config, Study) else config
+
+
 def parameters(config, vocab_size):
     model = build(config.model, vocab_size=vocab_size, seq_len=config.data.seq_len)
     shapes = jax.eval_shape(model.init, jax.random.key(0), hparams_of(config))
@@ -39,13 +46,21 @@ def parameters(config, vocab_size):
 
 @every_config
 def test_a_preset_builds_abstractly(path):
-    config = load(path)
+    config = base(load(path))
     validate(config)
     model = build(config.model, vocab_size=300, seq_len=config.data.seq_len)
     if model.traits.trainable:
         make_tx = build_optimizer(config.optim, model.axes, steps=config.train.steps or 10)
         state = jax.eval_shape(lambda key: init_state(model, make_tx, key, hparams_of(config)), jax.random.key(0))
         assert jax.tree.structure(state.params) == jax.tree.structure(jax.tree.map(lambda leaf: 0, state.params))
+
+
+@pytest.mark.parametrize('path', [path for path in FILES if path.parent.name == 'studies'], ids=lambda path: path.stem)
+def test_a_study_could_answer(path):
+    study = load(path)
+    validate_study(study)
+    for arm in study.arms:
+        validate(config_of(study, arm, choices(study)[0], 0))
 
 
 @every_config

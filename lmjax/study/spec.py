@@ -1,7 +1,5 @@
 """What a study asks: a base config, the arms that change it, how each is tuned, on how many seeds, and what decides."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
