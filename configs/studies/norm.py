@@ -2,7 +2,7 @@
 
     python -m experiments.study --config=configs/studies/norm.py:shakespeare.txt --workdir=studies/norm
 
-209,920 parameters beside the table of characters, width 64, 400 steps of 32 windows. Each norm is tuned over five learning
+201,280 parameters beside the table of characters, width 64, 400 steps of 32 windows. Each norm is tuned over five learning
 rates on two seeds and compared on eight others; a difference of up to 0.01 nats a character would not matter.
 Any field is a flag, as --config.seeds=16 or --config.base.train.steps=1000. docs/studies/norm.md says what came out.
 """
