@@ -22,6 +22,6 @@ def get_config(path: str = 'shakespeare.txt') -> Study:
         base=base,
         arms=(('model.norm=layer',), ('model.norm=rms',)),
         seeds=8,
-        tune=('optim.learning_rate=1e-3,3e-3,6e-3,1.2e-2,2.4e-2',),
+        tune=('optim.learning_rate=6e-3,1.2e-2,2.4e-2,4.8e-2,9.6e-2',),
         margin=0.01,
     )
