@@ -37,6 +37,9 @@ _INIT = flags.DEFINE_string('init', 'none', 'What all runs start from, as in exp
 _METRIC = flags.DEFINE_string('metric', '', 'Score of the validation split that decides; empty: train.metric.')
 _MARGIN = flags.DEFINE_float('margin', 0.0, 'The largest difference that would not matter; 0: none is named.')
 _TEST = flags.DEFINE_string('test', 'student', 'A row of TESTS: student, permutation, wilcoxon.')
+_BUDGET = flags.DEFINE_string('budget', 'steps', 'What all arms have as much of as the base: steps, tokens, flops.')
+_MATCH = flags.DEFINE_string('match', '', "'parameters': as many as the base, by --solve; empty: as many as an arm has.")
+_SOLVE = flags.DEFINE_list('solve', ['model.width', 'model.hidden'], 'Fields to solve for; the first that an arm has is taken.')
 _ENGINE = flags.DEFINE_string('engine', 'local', 'A row of ENGINES: here (one by one in this process), local (processes).')
 _JOBS = flags.DEFINE_integer('jobs', 0, 'Trials at once; 0: one a core.')
 _STATUS = flags.DEFINE_bool('status', False, 'Say how far the study is, and end.')
@@ -69,9 +72,12 @@ def asked() -> lmjax.Study:
         return read_study(_WORKDIR.value)
     if isinstance(_CONFIG.value, Config):
         init = '' if _INIT.value == 'none' else _INIT.value
-        settings = {'metric': _METRIC.value, 'margin': _MARGIN.value, 'test': _TEST.value, 'init': init}
-        return study_of(_CONFIG.value, _VARY.value, tune=tuple(_TUNE.value), seeds=_SEEDS.value, **settings)
-    given = [flag.name for flag in (_VARY, _TUNE, _METRIC, _MARGIN, _TEST, _INIT, _SEEDS) if flag.present]
+        settings = {flag.name: flag.value for flag in (_SEEDS, _METRIC, _MARGIN, _TEST, _BUDGET, _MATCH)}
+        tuples = {flag.name: tuple(flag.value) for flag in (_TUNE, _SOLVE)}
+        return study_of(_CONFIG.value, _VARY.value, init=init, **settings, **tuples)
+    given = [
+        flag.name for flag in (_VARY, _TUNE, _METRIC, _MARGIN, _TEST, _INIT, _SEEDS, _BUDGET, _MATCH, _SOLVE) if flag.present
+    ]
     if given:
         raise UsageError(f'--{given[0]}: the file is a study, which says so itself; use --config.{given[0]} or edit it')
     return _CONFIG.value

@@ -34,6 +34,7 @@ def run_study(
     choose(ENGINES, engine, 'engine')
     validate(study)
     check_arms(study)
+    study = in_budget(study)
     study = open_study(workdir, study)
     left = State(workdir).missing()
     if left:
@@ -57,6 +58,17 @@ def check_arms(study: Study) -> None:
                 validate_config(taken_over(config, study.init) if study.init else config)
             except UsageError as error:
                 raise UsageError(f'{name_of((*arm, *choice))}: {error}') from None
+
+
+def in_budget(study: Study) -> Study:
+    """The study with arms that cost the same, if it asks for that: the text is then read for its vocabulary."""
+    if study.budget == 'steps' and not study.match:
+        return study
+    from lmjax.data.corpus import prepare
+    from lmjax.study.budget import solved
+
+    require(not study.init, 'init', study.init, 'says how large a network is; leave out budget and match')
+    return solved(study, prepare(study.base.data).tokenizer.vocab_size)
 
 
 def read_answer(workdir: str) -> Answer:

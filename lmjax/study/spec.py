@@ -15,6 +15,7 @@ from lmjax.training.scores import SCORES
 Arm = tuple[str, ...]  # 'path=value', each; () is the base itself
 BASE = 'base'
 RATE = 'optim.learning_rate'
+BUDGETS = {'steps': 'optimizer steps', 'tokens': 'tokens read', 'flops': 'operations, by the formula of the report'}
 FEWEST = 2  # seeds from which anything is told of chance
 
 
@@ -31,6 +32,9 @@ class Study:
     tune_seeds: int = 2  # others than those that are compared
     init: str = ''  # what all start from, as experiments.finetune takes it; empty: from scratch
     metric: str = ''  # of the validation split, by which arms are chosen and compared; empty: train.metric
+    budget: str = 'steps'  # what all arms have as much of as the base: a row of BUDGETS
+    match: str = ''  # parameters: as many as the base; empty: as many as the arm has
+    solve: tuple[str, ...] = ('model.width', 'model.hidden')  # for `match`: the first of these that an arm has is solved for
     test: str = 'student'  # a row of TESTS: student, permutation, wilcoxon
     margin: float = 0.0  # the largest difference that would not matter; 0: none is named, and arms cannot be called equal
     confidence: float = 0.95
@@ -91,6 +95,8 @@ def validate(study: Study) -> None:
     require(0.5 < study.confidence < 1, 'confidence', study.confidence, 'use a share such as 0.95')
     require(study.margin >= 0, 'margin', study.margin, 'use the largest difference that would not matter, or 0')
     _validate_test(study)
+    choose(BUDGETS, study.budget, 'budget')
+    require(study.match in ('', 'parameters'), 'match', study.match, "use 'parameters', or leave it out")
     scores = objective_of(study.base.objective).scores
     require(study.decides in scores, 'metric', study.decides, f'choose one of: {", ".join(scores)}')
     seen: dict[str, Arm] = {}
