@@ -45,7 +45,8 @@ def test_the_permutation_test_is_scipys_exact_one():
     found = stats.permutation_test((VALUES,), np.sum, permutation_type='samples', n_resamples=np.inf)
     assert permutation_test(VALUES) == pytest.approx(found.pvalue)
     assert permutation_test([1.0, 2.0, 3.0, 4.0, 5.0]) == 2 / 32
-    assert permutation_test([0.1, 0.2, 0.3, 0.1, 0.2, 0.3]) == 2 / 64  # equal sums that rounding sets apart
+    whole = permutation_test([3, -1, -2, 5, 4, -7])
+    assert permutation_test([0.3, -0.1, -0.2, 0.5, 0.4, -0.7]) == whole  # equal sums that rounding sets apart
 
 
 def test_of_many_differences_signs_are_drawn():
@@ -57,7 +58,7 @@ def test_of_many_differences_signs_are_drawn():
 def test_wilcoxons_test_is_scipys_and_exact_with_ties():
     assert wilcoxon_test(VALUES) == pytest.approx(stats.wilcoxon(VALUES, method='exact').pvalue)
     assert wilcoxon_test([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]) == 2 / 64
-    assert wilcoxon_test([1.0, 2.0, 0.0]) == 0.5  # the zero is left out
+    assert wilcoxon_test([-1.0, -2.0, 3.0, 4.0, 0.0]) == 10 / 16  # ranks 1 to 4: the zero is left out
     assert wilcoxon_test([0.0, 0.0]) == 1.0
 
 
@@ -82,15 +83,16 @@ def test_equivalence_is_the_larger_of_two_one_sided_tests():
     for margin in (0.3, 0.6):
         sides = stats.t.sf((mean + margin) / error, 5), stats.t.cdf((mean - margin) / error, 5)
         assert equivalence_test(VALUES, margin) == pytest.approx(max(sides))
+        assert equivalence_test(-VALUES, margin) == equivalence_test(VALUES, margin)
     assert equivalence_test([0.1, 0.1], 0.2) == 0.0
     assert equivalence_test([0.3, 0.3], 0.2) == 1.0
 
 
 def test_bca_is_scipys():
-    values = np.random.default_rng(3).exponential(1.0, 40)
-    ours = bca_interval(values, resamples=50_000)
-    theirs = stats.bootstrap((values,), np.mean, method='BCa', n_resamples=50_000, rng=1).confidence_interval
-    np.testing.assert_allclose((ours.low, ours.high), theirs, atol=0.012)
+    values = np.random.default_rng(5).lognormal(0.0, 1.5, 12)
+    ours = bca_interval(values, resamples=100_000)
+    theirs = stats.bootstrap((values,), np.mean, method='BCa', n_resamples=100_000, rng=1).confidence_interval
+    np.testing.assert_allclose((ours.low, ours.high), theirs, rtol=0.01)
     assert bca_interval([2.0] * 25) == (2.0, 2.0, 2.0)
     many = np.random.default_rng(0).exponential(1.0, BOOTSTRAP_FROM)
     assert difference_interval(many) == bca_interval(many)
