@@ -146,6 +146,24 @@ def test_workers_begin_with_programs_of_their_own(make):
     assert worker.in_turn(study, trials, made, 0)[0].arm == study.arms[2]
 
 
+def test_a_trial_that_another_has_is_waited_for(make, tmp_path, monkeypatch):
+    class Waiting(Exception):
+        pass
+
+    def wait(_):
+        raise Waiting
+
+    folder, study = str(tmp_path / 'study'), make()
+    open_study(folder, study)
+    held = compared_trials(study, dict.fromkeys(study.arms, ()))[1]
+    monkeypatch.setattr(worker.time, 'sleep', wait)
+    with ledger.claimed(folder, held.folder) as mine, pytest.raises(Waiting):
+        assert mine
+        worker.work(folder, since=0.0, say=quiet)
+    assert len(ends(folder)) == 3
+    assert held.folder not in {row['trial'] for row in ledger.read(folder)}
+
+
 def test_cores_are_shared_out():
     assert shares([0, 1, 2, 3], 2) == [[0, 2], [1, 3]]
     assert shares([4, 5], 3) == [[4], [5], [4]]

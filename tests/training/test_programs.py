@@ -103,6 +103,15 @@ def test_each_width_is_compiled_once(make, tmp_path, monkeypatch):
     assert len(traced) == before
 
 
+def test_widths_that_come_later_are_compiled_then():
+    done = []
+    compile_all = programs_of._once_a_width(lambda: done.append('init'), done.append)
+    compile_all([16, 32])
+    compile_all([32, 64])
+    compile_all([16])
+    assert sorted(map(str, done)) == ['16', '32', '64', 'init']
+
+
 def test_a_run_that_was_killed_before_it_said_what_came_out_says_it(make, tmp_path):
     workdir = tmp_path / 'run'
     lmjax.train(make(train={'patience': 1, 'steps': 40}, optim={'learning_rate': 3.0}), str(workdir))
