@@ -147,18 +147,14 @@ def test_workers_begin_with_programs_of_their_own(make):
 
 
 def test_a_trial_that_another_has_is_waited_for(make, tmp_path, monkeypatch):
-    class Waiting(Exception):
-        pass
-
     def wait(_):
-        raise Waiting
+        raise TimeoutError
 
     folder, study = str(tmp_path / 'study'), make()
     open_study(folder, study)
     held = compared_trials(study, dict.fromkeys(study.arms, ()))[1]
     monkeypatch.setattr(worker.time, 'sleep', wait)
-    with ledger.claimed(folder, held.folder) as mine, pytest.raises(Waiting):
-        assert mine
+    with ledger.claimed(folder, held.folder), pytest.raises(TimeoutError):
         worker.work(folder, since=0.0, say=quiet)
     assert len(ends(folder)) == 3
     assert held.folder not in {row['trial'] for row in ledger.read(folder)}
